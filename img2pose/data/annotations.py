@@ -1,0 +1,259 @@
+"""Annotation files: one JSON an image, and text files that list them.
+
+The JSON holds `{"image_path": ..., "bboxes": [[l, t, r, b(, score)]], "landmarks": [[[x, y]]]}`
+with 5 or 68 landmarks a face; an image without faces has two empty lists. Keys other than these
+are allowed and ignored.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from img2pose.errors import InputError
+from img2pose.files import write_json, write_text
+
+UNKNOWN_COORDINATE = -1.0
+LANDMARK_COUNTS = (5, 68)
+
+
+@dataclass(frozen=True, eq=False)
+class Annotation:
+    """The annotated faces of one image.
+
+    Attributes:
+        image_path: The image, relative to the data set's folder.
+        boxes_xyxy: (N, 4) float64; left, top, right, bottom in pixels of the image.
+        landmarks: N arrays (5, 2) or (68, 2) float64, x and y in pixels of the image; 5 points are
+            the eye on the picture's left, the other, nose tip, the mouth corner on the picture's
+            left, the other; 68 are in iBUG's order. A coordinate of -1 is unknown.
+        source: The file that was read, or a name for messages.
+        scores: Detection score a face, None where the file gives none.
+
+    Raises:
+        InputError: Lengths differ, a face has another number of landmarks, a number is not
+            finite, or a box ends before it begins.
+    """
+
+    image_path: str
+    boxes_xyxy: np.ndarray
+    landmarks: tuple[np.ndarray, ...]
+    source: Path
+    scores: tuple[float | None, ...] = ()
+
+    def __post_init__(self) -> None:
+        boxes = np.array(self.boxes_xyxy, dtype=np.float64)
+        boxes = boxes.reshape(0, 4) if boxes.size == 0 else boxes
+        count = len(boxes)
+        if boxes.shape != (count, 4):
+            raise InputError(f"{self.source}: boxes must be (N, 4), not {boxes.shape}")
+        landmarks = tuple(np.array(points, dtype=np.float64) for points in self.landmarks)
+        if len(landmarks) != count:
+            raise InputError(
+                f"{self.source}: {count} bboxes but {len(landmarks)} sets of landmarks;"
+                " give each face one of both"
+            )
+        scores = tuple(self.scores) or (None,) * count
+        if len(scores) != count:
+            raise InputError(f"{self.source}: {count} bboxes but {len(scores)} scores")
+        _check_image_path(self.image_path, self.source)
+        for face, (box, points, score) in enumerate(zip(boxes, landmarks, scores, strict=True)):
+            where = f"{self.source}: face {face}"
+            if len(points) not in LANDMARK_COUNTS or points.shape != (len(points), 2):
+                raise InputError(
+                    f"{where}: 5 or 68 landmarks [x, y] expected, shape is {points.shape}"
+                )
+            finite = np.isfinite(box).all() and np.isfinite(points).all()
+            if not finite or (score is not None and not math.isfinite(score)):
+                raise InputError(f"{where}: has NaN or infinity; use -1 for unknown landmarks")
+            if box[2] < box[0] or box[3] < box[1]:
+                raise InputError(
+                    f"{where}: box {box.tolist()} ends before it begins; write it as"
+                    " left, top, right, bottom"
+                )
+        object.__setattr__(self, "boxes_xyxy", boxes)
+        object.__setattr__(self, "landmarks", landmarks)
+        object.__setattr__(self, "scores", scores)
+
+    def __len__(self) -> int:
+        return len(self.boxes_xyxy)
+
+    @property
+    def has_landmarks(self) -> np.ndarray:
+        """(N,) bool: all landmarks of the face are known, so a pose can be fitted."""
+        known = [bool((points != UNKNOWN_COORDINATE).all()) for points in self.landmarks]
+        return np.array(known, dtype=bool)
+
+
+def _check_image_path(image_path: str, source: Path) -> None:
+    try:
+        usable = bool(image_path.strip()) and "\0" not in image_path
+        image_path.encode("utf-8")
+    except UnicodeEncodeError:
+        usable = False
+    if not usable:
+        raise InputError(f"{source}: image_path {image_path!r} is not a path; name the image file")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not allowed; use -1 for unknown landmarks")
+
+
+def _number(value: Any, where: str) -> float:
+    # bool is a kind of int in Python, but not in JSON.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(f"{where}: a number expected, not {str(value)[:40]!r}")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _rows(value: Any, widths: tuple[int, ...], where: str, wanted: str) -> list[list[float]]:
+    if not isinstance(value, list):
+        raise InputError(f"{where}: {wanted} expected, not {str(value)[:40]!r}")
+    for row in value:
+        if not isinstance(row, list) or len(row) not in widths:
+            raise InputError(f"{where}: {wanted} expected, not {str(row)[:60]!r}")
+    return [[_number(entry, where) for entry in row] for row in value]
+
+
+def parse_annotation(text: str, source: str | os.PathLike[str]) -> Annotation:
+    """Reads the text of an annotation file.
+
+    Args:
+        text: JSON.
+        source: Where it comes from, for messages.
+
+    Raises:
+        InputError: It does not follow the schema; the message names source, face and remedy.
+    """
+    source = Path(source)
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{source}: not a JSON annotation ({error}); mend or remove it") from error
+    if not isinstance(value, dict):
+        raise InputError(
+            f"{source}: a JSON object with image_path, bboxes and landmarks expected,"
+            f" not a {type(value).__name__}"
+        )
+    for key, kind, wanted in (
+        ("image_path", str, "a string"),
+        ("bboxes", list, "a list"),
+        ("landmarks", list, "a list"),
+    ):
+        if key not in value:
+            raise InputError(f'{source}: lacks the key "{key}"; add it')
+        if not isinstance(value[key], kind):
+            raise InputError(
+                f'{source}: "{key}" must be {wanted}, not a {type(value[key]).__name__}'
+            )
+    boxes: list[list[float]] = []
+    scores: list[float | None] = []
+    for face, box in enumerate(value["bboxes"]):
+        where = f"{source}: face {face}"
+        (numbers,) = _rows([box], (4, 5), where, "a box [left, top, right, bottom(, score)]")
+        boxes.append(numbers[:4])
+        scores.append(numbers[4] if len(numbers) == 5 else None)
+    landmarks = [
+        np.array(_rows(points, (2,), f"{source}: face {face}", "landmarks [[x, y], ...]"))
+        for face, points in enumerate(value["landmarks"])
+    ]
+    return Annotation(value["image_path"], np.array(boxes), tuple(landmarks), source, tuple(scores))
+
+
+def read_annotation(path: str | os.PathLike[str]) -> Annotation:
+    """Reads one annotation file.
+
+    Raises:
+        InputError: It cannot be read or does not follow the schema.
+    """
+    return parse_annotation(_read_text(path, "an annotation"), path)
+
+
+def write_annotation(path: str | os.PathLike[str], annotation: Annotation) -> None:
+    """Writes one annotation file, whole or not at all; `read_annotation` gives it back."""
+    boxes = [
+        box if score is None else [*box, score]
+        for box, score in zip(annotation.boxes_xyxy.tolist(), annotation.scores, strict=True)
+    ]
+    write_json(
+        path,
+        {
+            "image_path": annotation.image_path,
+            "bboxes": boxes,
+            "landmarks": [points.tolist() for points in annotation.landmarks],
+        },
+    )
+
+
+def read_annotation_list(
+    path: str | os.PathLike[str], *, check_files: bool = True
+) -> tuple[Path, ...]:
+    """Reads a text file that names annotation files, one a line; blank lines do not count.
+
+    Args:
+        path: The list.
+        check_files: Refuse a list that names a file which is not there.
+
+    Returns:
+        The paths as written: relative ones are relative to the current folder.
+
+    Raises:
+        InputError: The list cannot be read, names nothing, or names a missing file.
+    """
+    entries = []
+    for number, line in enumerate(_read_text(path, "a list of annotations").split("\n"), start=1):
+        if not line.strip():
+            continue
+        entry = Path(line.strip())
+        if "\0" in line:
+            raise InputError(f"{path}: line {number} is not a path; is it a text file?")
+        if check_files and not entry.is_file():
+            raise InputError(
+                f"{path}: line {number}: {entry} is not there; paths are relative to the"
+                f" current folder ({Path.cwd()})"
+            )
+        entries.append(entry)
+    if not entries:
+        raise InputError(f"{path}: names no annotation; write one JSON path a line")
+    return tuple(entries)
+
+
+def write_annotation_list(
+    path: str | os.PathLike[str], entries: Iterable[str | os.PathLike[str]]
+) -> None:
+    """Writes a list file, whole or not at all.
+
+    Args:
+        path: The list.
+        entries: Annotation files; relative ones must be so to the folder that commands run in.
+
+    Raises:
+        InputError: A path holds a line break, or begins or ends with white space.
+    """
+    lines = [os.fspath(entry) for entry in entries]
+    for line in lines:
+        if line != line.strip() or "\n" in line:
+            raise InputError(f"{path}: cannot list {line!r}; rename it without white space there")
+    write_text(path, "".join(f"{line}\n" for line in lines))
+
+
+def _read_text(path: str | os.PathLike[str], kind: str) -> str:
+    try:
+        # Some editors on Windows put a byte order mark first.
+        return Path(path).read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path}: is not there; paths are relative to the current folder ({Path.cwd()})"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as {kind} ({error})") from error

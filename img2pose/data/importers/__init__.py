@@ -1,0 +1,1 @@
+"""Importers: other data sets' own label files become annotations, one module a format."""

@@ -1,0 +1,1 @@
+"""What a model's faces are worth, stated by protocol."""

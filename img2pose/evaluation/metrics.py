@@ -1,0 +1,105 @@
+"""Measures on plain arrays; each has a known answer in its test."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from img2pose.geometry import geodesic_angle, rotvec_to_matrix
+
+# iBUG's outer eye corners, whose distance is the unit of landmark errors.
+OUTER_EYE_CORNERS = (36, 45)
+
+
+def iou_matrix(boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:
+    """Intersection over union of every pair of boxes, sides being edges, not pixels.
+
+    Args:
+        boxes_a: (N, 4) left, top, right, bottom.
+        boxes_b: (M, 4).
+
+    Returns:
+        (N, M) in 0..1; 0 where both boxes are empty or inverted.
+    """
+    a = np.asarray(boxes_a, dtype=np.float64).reshape(-1, 1, 4)
+    b = np.asarray(boxes_b, dtype=np.float64).reshape(1, -1, 4)
+    overlap = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    intersection = overlap.clip(min=0).prod(-1)
+    areas = [(boxes[..., 2:] - boxes[..., :2]).clip(min=0).prod(-1) for boxes in (a, b)]
+    union = areas[0] + areas[1] - intersection
+    return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+
+
+def match_detections(scores: np.ndarray, ious: np.ndarray, min_iou: float) -> np.ndarray:
+    """Gives each truth to at most one detection, the best scored choosing first.
+
+    Args:
+        scores: (N,) of the detections.
+        ious: (N, M) overlap of detections and truths.
+        min_iou: The least overlap that counts.
+
+    Returns:
+        (N,) int64, the truth of each detection or -1: the one it overlaps most of those not yet
+        taken, so a second detection of one face is left without.
+    """
+    matches = np.full(len(scores), -1, dtype=np.int64)
+    free = np.asarray(ious, dtype=np.float64).copy()
+    if not free.size:
+        return matches
+    for detection in np.argsort(-np.asarray(scores), kind="stable"):
+        truth = int(free[detection].argmax())
+        if free[detection, truth] >= min_iou:
+            matches[detection] = truth
+            free[:, truth] = -1.0
+    return matches
+
+
+def rotation_error_deg(poses_a: np.ndarray, poses_b: np.ndarray) -> np.ndarray:
+    """Geodesic distance of the rotations of poses.
+
+    Args:
+        poses_a: (..., 6); only the rotation vectors (radians) are read.
+        poses_b: (..., 6).
+
+    Returns:
+        (...) degrees in 0..180.
+    """
+    matrices = [rotvec_to_matrix(np.asarray(p, np.float64)[..., :3]) for p in (poses_a, poses_b)]
+    return np.rad2deg(geodesic_angle(*matrices))
+
+
+def landmark_error(points: np.ndarray, annotated: np.ndarray) -> np.ndarray:
+    """Mean distance of 68 points to their annotation, over the annotated outer eye distance.
+
+    Args:
+        points: (..., 68, 2) pixels.
+        annotated: (..., 68, 2) pixels.
+
+    Returns:
+        (...), a share of the outer eye distance; infinite where that is 0.
+    """
+    points, annotated = np.asarray(points, np.float64), np.asarray(annotated, np.float64)
+    left, right = OUTER_EYE_CORNERS
+    unit = np.linalg.norm(annotated[..., left, :] - annotated[..., right, :], axis=-1)
+    distance = np.linalg.norm(points - annotated, axis=-1).mean(-1)
+    return np.divide(distance, unit, out=np.full_like(distance, np.inf), where=unit > 0)
+
+
+def average_precision(scores: np.ndarray, correct: np.ndarray, truths: int) -> float | None:
+    """Area under the precision envelope over recall, every detection being a threshold (VOC 2010).
+
+    Args:
+        scores: (N,) of all detections of all pictures.
+        correct: (N,) bool, whether each found a truth.
+        truths: How many there are to find.
+
+    Returns:
+        0..1, or None without truths. Recall that no given detection reaches counts as precision 0.
+    """
+    if truths == 0:
+        return None
+    order = np.argsort(-np.asarray(scores), kind="stable")
+    correct = np.asarray(correct, dtype=bool)[order]
+    found = np.cumsum(correct)
+    precision = found / np.arange(1, len(found) + 1)
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    return float(envelope[correct].sum() / truths)

@@ -1,0 +1,53 @@
+"""Batched geometry of faces and cameras: arrays in -> arrays out, tensors in -> tensors out.
+
+Frames and units are those of `docs` in every docstring: cameras look along +z with x to the right
+and y down, angles are radians unless the name says degrees, translations are in reference units.
+"""
+
+from img2pose.geometry.boxes import boxes_from_points
+from img2pose.geometry.camera import (
+    box_centers,
+    box_intrinsics,
+    image_intrinsics,
+    project_points,
+)
+from img2pose.geometry.pnp import solve_pose
+from img2pose.geometry.pose import (
+    MIRROR_ORDER_68,
+    in_plane_rotation,
+    mirror_plane,
+    mirror_poses,
+    pose_box_to_image,
+    pose_image_to_box,
+    transform_poses,
+)
+from img2pose.geometry.rotation import (
+    geodesic_angle,
+    matrix_to_quaternion,
+    matrix_to_rotvec,
+    pose_to_euler,
+    quaternion_to_rotvec,
+    rotvec_to_matrix,
+)
+
+__all__ = [
+    "MIRROR_ORDER_68",
+    "box_centers",
+    "box_intrinsics",
+    "boxes_from_points",
+    "geodesic_angle",
+    "image_intrinsics",
+    "in_plane_rotation",
+    "matrix_to_quaternion",
+    "matrix_to_rotvec",
+    "mirror_plane",
+    "mirror_poses",
+    "pose_box_to_image",
+    "pose_image_to_box",
+    "pose_to_euler",
+    "project_points",
+    "quaternion_to_rotvec",
+    "rotvec_to_matrix",
+    "solve_pose",
+    "transform_poses",
+]

@@ -1,0 +1,50 @@
+"""Lets one torch implementation serve NumPy arrays (in -> out) and tensors (in -> out)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Array = TypeVar("Array", np.ndarray, Tensor)
+
+
+def _shared_dtype(values: list[np.ndarray]) -> np.dtype:
+    dtype = np.result_type(*values)
+    return dtype if dtype in (np.dtype(np.float32), np.dtype(np.float64)) else np.dtype(np.float64)
+
+
+def arrays_or_tensors(arguments: int) -> Callable[[Callable[..., Tensor]], Callable[..., Any]]:
+    """Makes a function of tensors also take NumPy arrays, and then return one.
+
+    The first `arguments` positional arguments are the arrays. When one of them is a tensor, arrays
+    and numbers among them become tensors of its dtype and device; otherwise all become arrays of
+    one float type (float32 only when every input is), and the result is an array of that type.
+    """
+
+    def decorate(function: Callable[..., Tensor]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapped(*args: Any, **options: Any) -> Any:
+            given, rest = args[:arguments], args[arguments:]
+            tensors = [value for value in given if isinstance(value, Tensor)]
+            if tensors:
+                # The first floating tensor leads, so integer boxes never truncate poses.
+                leader = next((t for t in tensors if t.is_floating_point()), None)
+                dtype = leader.dtype if leader is not None else torch.float64
+                device = tensors[0].device
+                converted = [torch.as_tensor(v, dtype=dtype, device=device) for v in given]
+                return function(*converted, *rest, **options)
+            arrays = [np.asarray(value) for value in given]
+            dtype = _shared_dtype(arrays)
+            with torch.no_grad():
+                # A copy also frees read-only arrays from torch's warning.
+                converted = [torch.from_numpy(np.array(a, dtype=dtype)) for a in arrays]
+                return function(*converted, *rest, **options).numpy()
+
+        return wrapped
+
+    return decorate

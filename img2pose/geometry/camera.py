@@ -1,0 +1,82 @@
+"""Pinhole cameras: intrinsic matrices and projection. x right, y down, z away from the camera."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from img2pose.geometry.arrays import arrays_or_tensors
+from img2pose.geometry.rotation import rotvec_to_matrix
+
+
+def image_intrinsics(height: int, width: int) -> np.ndarray:
+    """The camera assumed for an image unless its own is known.
+
+    Args:
+        height: Pixels.
+        width: Pixels.
+
+    Returns:
+        (3, 3) float64: focal length width + height, principal point (width // 2, height // 2).
+    """
+    focal = float(width + height)
+    return np.array(
+        [[focal, 0.0, float(width // 2)], [0.0, focal, float(height // 2)], [0.0, 0.0, 1.0]]
+    )
+
+
+@arrays_or_tensors(1)
+def box_centers(boxes_xyxy: Tensor) -> Tensor:
+    """The principal point of a box's camera: left + floor((right - left) / 2), likewise y.
+
+    Args:
+        boxes_xyxy: (..., 4) pixels, whole or fractional.
+
+    Returns:
+        (..., 2) pixels; fractional where left or top is.
+    """
+    corner, extent = boxes_xyxy[..., :2], boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]
+    return corner + torch.div(extent, 2, rounding_mode="floor")
+
+
+@arrays_or_tensors(1)
+def box_intrinsics(boxes_xyxy: Tensor) -> Tensor:
+    """The cameras of boxes, in pixels of the image the boxes lie in.
+
+    Args:
+        boxes_xyxy: (..., 4) left, top, right, bottom.
+
+    Returns:
+        (..., 3, 3): focal length box width + box height, principal point `box_centers`.
+    """
+    focal = (boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]).sum(-1)
+    center = box_centers(boxes_xyxy)
+    zero, one = torch.zeros_like(focal), torch.ones_like(focal)
+    rows = [focal, zero, center[..., 0], zero, focal, center[..., 1], zero, zero, one]
+    return torch.stack(rows, -1).unflatten(-1, (3, 3))
+
+
+@arrays_or_tensors(3)
+def project_points(
+    points: Tensor, poses: Tensor, intrinsics: Tensor, *, min_depth: float | None = None
+) -> Tensor:
+    """Projects reference points with each of N poses.
+
+    Args:
+        points: (P, 3) in reference units.
+        poses: (N, 6) rotation vector (radians) and translation (reference units).
+        intrinsics: (3, 3) or (N, 3, 3), pixels.
+        min_depth: Depths below it count as it, which keeps points near or behind the camera from
+            exploding in training. None projects as the geometry says, infinite at depth 0.
+
+    Returns:
+        (N, P, 2) pixels.
+    """
+    matrices = rotvec_to_matrix(poses[..., :3])
+    in_camera = points @ matrices.mT + poses[..., None, 3:]
+    homogeneous = in_camera @ intrinsics.mT
+    depth = homogeneous[..., 2:]
+    if min_depth is not None:
+        depth = depth.clamp(min=min_depth)
+    return homogeneous[..., :2] / depth

@@ -1,0 +1,223 @@
+"""Poses re-expressed: from an image's camera to a box's and back, to another crop, mirrored.
+
+A pose is (rx, ry, rz, tx, ty, tz): a rotation vector in radians and a translation in units of the
+reference face, X_camera = R X_face + t.
+
+Moving the principal point multiplies R and t by K_to^-1 K_from = I + u e_z^T, a shear with
+u = (shift / focal, 0). The rotation nearest to that shear has a closed form, since the shear acts
+only in the plane of u and e_z: it turns that plane by atan(|u| / 2). So no SVD is needed, the
+gradient is smooth, and the way back is the exact inverse.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from img2pose.geometry.arrays import arrays_or_tensors
+from img2pose.geometry.camera import box_centers
+from img2pose.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
+
+
+def _shear_rotation(shift_xy: Tensor) -> Tensor:
+    """The rotation nearest to I + (x, y, 0) e_z^T in the Frobenius norm, (..., 2) -> (..., 3, 3)."""
+    root = (4 + (shift_xy * shift_xy).sum(-1)).sqrt()
+    zero = torch.zeros_like(root)
+    in_plane = torch.stack([shift_xy[..., 0], shift_xy[..., 1], zero], -1)
+    axis_z = torch.stack([zero, zero, torch.ones_like(root)], -1)
+    outer = in_plane[..., :, None] * axis_z[..., None, :]
+    # With tan(a) = c / 2 and c = |u|: sin(a) / c = 1 / root, (1 - cos(a)) / c^2 = 1 / root (root + 2).
+    bend = (1 / (root * (root + 2)))[..., None, None]
+    identity = torch.eye(3, dtype=root.dtype, device=root.device)
+    turned = in_plane[..., :, None] * in_plane[..., None, :] * bend
+    depth_loss = (1 - 2 / root)[..., None, None] * axis_z[..., :, None] * axis_z[..., None, :]
+    return identity + (outer - outer.mT) / root[..., None, None] - turned - depth_loss
+
+
+def _shift_in_focal_units(intrinsics: Tensor, from_xy: Tensor, to_xy: Tensor) -> Tensor:
+    """u of K_to^-1 K_from for cameras that differ in their principal points only."""
+    delta = from_xy - to_xy
+    y = delta[..., 1] / intrinsics[..., 1, 1]
+    x = (delta[..., 0] - intrinsics[..., 0, 1] * y) / intrinsics[..., 0, 0]
+    return torch.stack([x, y], -1)
+
+
+def _move_principal_point(poses: Tensor, shift_xy: Tensor) -> Tensor:
+    rotation = _shear_rotation(shift_xy) @ rotvec_to_matrix(poses[..., :3])
+    depth = poses[..., 5:]
+    return torch.cat(
+        [matrix_to_rotvec(rotation), poses[..., 3:5] + shift_xy * depth, depth], dim=-1
+    )
+
+
+def _scale_depth(poses: Tensor, factor: Tensor) -> Tensor:
+    return torch.cat([poses[..., :5], poses[..., 5:] * factor[..., None]], dim=-1)
+
+
+def _focal(intrinsics: Tensor) -> Tensor:
+    # A box's camera has one focal length; a camera with two lends it their mean.
+    return (intrinsics[..., 0, 0] + intrinsics[..., 1, 1]) / 2
+
+
+def _box_principal_points(boxes_xyxy: Tensor, whole_pixel_centers: bool) -> Tensor:
+    centers: Tensor = box_centers(boxes_xyxy)
+    return centers.trunc() if whole_pixel_centers else centers
+
+
+def _box_focals(boxes_xyxy: Tensor) -> Tensor:
+    return (boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]).sum(-1)
+
+
+@arrays_or_tensors(3)
+def pose_image_to_box(
+    poses: Tensor, boxes: Tensor, intrinsics: Tensor, *, whole_pixel_centers: bool = False
+) -> Tensor:
+    """Poses in the image's camera to poses in the cameras of boxes.
+
+    Args:
+        poses: (N, 6) in the image's camera.
+        boxes: (N, 4) left, top, right, bottom in pixels of the image, with an area.
+        intrinsics: (3, 3) or (N, 3, 3), pixels.
+        whole_pixel_centers: Truncate the box centres, as the published code does at inference.
+
+    Returns:
+        (N, 6) in the boxes' cameras (focal length box width + height, centre of the box).
+
+    Source: Albiero et al., CVPR 2021, section 3.2; the nearest rotation in closed form.
+    """
+    centers = _box_principal_points(boxes, whole_pixel_centers)
+    shift = _shift_in_focal_units(intrinsics, intrinsics[..., :2, 2], centers)
+    moved = _move_principal_point(poses, shift)
+    return _scale_depth(moved, _box_focals(boxes) / _focal(intrinsics))
+
+
+@arrays_or_tensors(3)
+def pose_box_to_image(
+    poses: Tensor, boxes: Tensor, intrinsics: Tensor, *, whole_pixel_centers: bool = False
+) -> Tensor:
+    """The exact inverse of `pose_image_to_box`.
+
+    Args:
+        poses: (N, 6) in the boxes' cameras.
+        boxes: (N, 4) left, top, right, bottom in pixels of the image, with an area.
+        intrinsics: (3, 3) or (N, 3, 3), pixels.
+        whole_pixel_centers: Truncate the box centres, as the published code does at inference.
+
+    Returns:
+        (N, 6) in the image's camera.
+    """
+    centers = _box_principal_points(boxes, whole_pixel_centers)
+    scaled = _scale_depth(poses, _focal(intrinsics) / _box_focals(boxes))
+    shift = _shift_in_focal_units(intrinsics, centers, intrinsics[..., :2, 2])
+    return _move_principal_point(scaled, shift)
+
+
+@arrays_or_tensors(4)
+def transform_poses(
+    poses: Tensor, similarity: Tensor, intrinsics_from: Tensor, intrinsics_to: Tensor
+) -> Tensor:
+    """Poses after the picture was cropped, resized or turned: the new picture is a new camera.
+
+    What a face looks like from its own centre stays as it is, turned with the picture; its
+    direction and distance follow from the new camera.
+
+    Args:
+        poses: (N, 6), in front of the camera.
+        similarity: (2, 3) or (N, 2, 3) map of pixel coordinates from the old picture to the new
+            one: a rotation in the plane, a scale and a shift, without mirroring. Where the two
+            scales differ by rounding, the nearest similarity is meant.
+        intrinsics_from: (3, 3) or (N, 3, 3) of the old picture.
+        intrinsics_to: (3, 3) or (N, 3, 3) of the new one.
+
+    Returns:
+        (N, 6) in the new picture's camera.
+    """
+    linear, offset = similarity[..., :2], similarity[..., 2]
+    scale = torch.linalg.det(linear).sqrt()
+    direction = poses[..., 3:5] / poses[..., 5:]
+    centers = _apply(intrinsics_from[..., :2, :2], direction) + intrinsics_from[..., :2, 2]
+    facing = _move_principal_point(poses, -direction)
+    cosine = (linear[..., 0, 0] + linear[..., 1, 1]) / 2
+    sine = (linear[..., 1, 0] - linear[..., 0, 1]) / 2
+    turn = rotvec_to_matrix(axis_angle_z(torch.atan2(sine, cosine)))
+    rotvecs = matrix_to_rotvec(turn @ rotvec_to_matrix(facing[..., :3]))
+    depths = facing[..., 5] * _focal(intrinsics_to) / (_focal(intrinsics_from) * scale)
+    facing = torch.cat([rotvecs, facing[..., 3:5], depths[..., None]], dim=-1)
+    moved = _apply(linear, centers) + offset
+    return _move_principal_point(
+        facing, _shift_in_focal_units(intrinsics_to, moved, intrinsics_to[..., :2, 2])
+    )
+
+
+def _apply(matrices: Tensor, vectors: Tensor) -> Tensor:
+    return (matrices @ vectors[..., None]).squeeze(-1)
+
+
+def axis_angle_z(angles: Tensor) -> Tensor:
+    """Rotation vectors (..., 3) about the viewing axis."""
+    zero = torch.zeros_like(angles)
+    return torch.stack([zero, zero, angles], -1)
+
+
+def mirror_plane(points_68: np.ndarray) -> tuple[np.ndarray, float]:
+    """The plane of symmetry of a reference face.
+
+    Args:
+        points_68: (68, 3) in iBUG's order.
+
+    Returns:
+        Unit normal (3,), pointing along +x, and offset: points of the plane have n . X = offset.
+    """
+    pairs = MIRROR_ORDER_68
+    difference = points_68[pairs] - points_68
+    outer = difference.T @ difference
+    normal = np.linalg.eigh(outer)[1][:, -1]
+    normal = normal * np.sign(normal[0])
+    offset = float((points_68 + points_68[pairs]).mean(0) @ normal / 2)
+    return normal, offset
+
+
+# Where each of iBUG's 68 points goes when the picture is mirrored.
+MIRROR_ORDER_68 = np.array(
+    [*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1)]
+    + [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
+    + [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
+)
+
+
+def mirror_poses(poses: Any, normal: np.ndarray, offset: float) -> Any:
+    """Poses in the mirrored picture, whose camera is the mirrored camera.
+
+    Args:
+        poses: (N, 6).
+        normal: (3,) unit normal of the reference face's plane of symmetry (`mirror_plane`).
+        offset: Its distance from the origin, reference units.
+
+    Returns:
+        (N, 6). With the normal on the x axis this negates ry, rz and tx.
+
+    Differs: the published code always negates ry, rz and tx, although the plane of symmetry of its
+    reference face is tilted; mirrored labels are then off by twice the tilt.
+    """
+    return _mirror_poses(poses, normal, offset)
+
+
+@arrays_or_tensors(2)
+def _mirror_poses(poses: Tensor, normal: Tensor, offset: float) -> Tensor:
+    flip = torch.diag(torch.tensor([-1.0, 1.0, 1.0], dtype=poses.dtype, device=poses.device))
+    reflection = torch.eye(3, dtype=poses.dtype, device=poses.device) - 2 * torch.outer(
+        normal, normal
+    )
+    rotation = rotvec_to_matrix(poses[..., :3])
+    shifted = poses[..., 3:] + 2 * offset * (rotation @ normal)
+    return torch.cat([matrix_to_rotvec(flip @ rotation @ reflection), shifted @ flip], dim=-1)
+
+
+def in_plane_rotation(angle_deg: float, scale: float = 1.0) -> np.ndarray:
+    """(2, 2) float64 matrix that turns pixel coordinates clockwise in the picture and scales them."""
+    cosine, sine = math.cos(math.radians(angle_deg)), math.sin(math.radians(angle_deg))
+    return scale * np.array([[cosine, -sine], [sine, cosine]])

@@ -1,0 +1,191 @@
+"""Rotations: vectors (axis times angle, radians), 3x3 matrices, quaternions, named Euler angles.
+
+Every function takes any batch shape, is differentiable everywhere it is continuous (at the
+identity and near pi too), and returns what it was given: arrays for arrays, tensors for tensors.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from img2pose.geometry.arrays import arrays_or_tensors
+
+
+def _small_angle_squared(dtype: torch.dtype) -> float:
+    # Below it the first terms of the Taylor series are exact to the type's precision.
+    return 1e-3 if dtype == torch.float32 else 1e-6
+
+
+def _sinc_terms(angle_squared: Tensor) -> tuple[Tensor, Tensor]:
+    """sin(a) / a and (1 - cos(a)) / a^2 for a^2 >= 0, smooth at zero."""
+    small = angle_squared < _small_angle_squared(angle_squared.dtype)
+    # The branch not taken must not divide by zero, or its gradient is NaN times zero.
+    safe = torch.where(small, torch.ones_like(angle_squared), angle_squared)
+    angle = safe.sqrt()
+    square = angle_squared
+    sine = torch.where(
+        small, 1 - square / 6 * (1 - square / 20 * (1 - square / 42)), angle.sin() / angle
+    )
+    half_sine = (angle / 2).sin() / angle
+    versine = torch.where(
+        small, 0.5 - square / 24 * (1 - square / 30 * (1 - square / 56)), 2 * half_sine**2
+    )
+    return sine, versine
+
+
+def cross_matrix(vectors: Tensor) -> Tensor:
+    """(..., 3) -> (..., 3, 3), the matrix whose product with v is the cross product."""
+    x, y, z = vectors.unbind(-1)
+    zero = torch.zeros_like(x)
+    rows = [zero, -z, y, z, zero, -x, -y, x, zero]
+    return torch.stack(rows, -1).unflatten(-1, (3, 3))
+
+
+@arrays_or_tensors(1)
+def rotvec_to_matrix(rotvecs: Tensor) -> Tensor:
+    """Rotation vectors to matrices (Rodrigues' formula).
+
+    Args:
+        rotvecs: (..., 3) axis times angle in radians.
+
+    Returns:
+        (..., 3, 3) rotation matrices.
+    """
+    sine, versine = _sinc_terms((rotvecs * rotvecs).sum(-1))
+    skew = cross_matrix(rotvecs)
+    identity = torch.eye(3, dtype=rotvecs.dtype, device=rotvecs.device)
+    return identity + sine[..., None, None] * skew + versine[..., None, None] * (skew @ skew)
+
+
+@arrays_or_tensors(1)
+def matrix_to_quaternion(matrices: Tensor) -> Tensor:
+    """Rotation matrices to unit quaternions with a real part that is not negative.
+
+    Args:
+        matrices: (..., 3, 3) rotation matrices.
+
+    Returns:
+        (..., 4) as (x, y, z, w).
+
+    Source: Shepperd's method: of four equivalent formulas, the one with the largest divisor.
+    """
+    m = matrices
+    xx, yy, zz = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
+    trace = xx + yy + zz
+    largest = torch.stack([xx, yy, zz, trace], -1).detach().argmax(-1)
+    xy, xz, yz = m[..., 0, 1] + m[..., 1, 0], m[..., 0, 2] + m[..., 2, 0], m[..., 1, 2] + m[..., 2, 1]
+    wx, wy, wz = m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]
+    candidates = torch.stack(
+        [
+            torch.stack([1 + 2 * xx - trace, xy, xz, wx], -1),
+            torch.stack([xy, 1 + 2 * yy - trace, yz, wy], -1),
+            torch.stack([xz, yz, 1 + 2 * zz - trace, wz], -1),
+            torch.stack([wx, wy, wz, 1 + trace], -1),
+        ],
+        -2,
+    )
+    index = largest[..., None, None].expand(*largest.shape, 1, 4)
+    quaternion = candidates.gather(-2, index).squeeze(-2)
+    quaternion = quaternion / quaternion.norm(dim=-1, keepdim=True)
+    return torch.where(quaternion[..., 3:] < 0, -quaternion, quaternion)
+
+
+@arrays_or_tensors(1)
+def quaternion_to_rotvec(quaternions: Tensor) -> Tensor:
+    """Unit quaternions (x, y, z, w) to rotation vectors of at most pi.
+
+    Args:
+        quaternions: (..., 4), either sign.
+
+    Returns:
+        (..., 3) axis times angle in radians.
+    """
+    quaternions = torch.where(quaternions[..., 3:] < 0, -quaternions, quaternions)
+    imaginary, real = quaternions[..., :3], quaternions[..., 3]
+    sine_squared = (imaginary * imaginary).sum(-1)
+    small = sine_squared < _small_angle_squared(quaternions.dtype)
+    safe = torch.where(small, torch.ones_like(sine_squared), sine_squared).sqrt()
+    safe_real = torch.where(small, torch.ones_like(real), real)
+    # 2 asin(s) / s for a half angle with sine s; real is then close to 1.
+    s2 = sine_squared
+    taylor = 2 * (1 + s2 / 6 * (1 + 9 * s2 / 20 * (1 + 25 * s2 / 42)))
+    scale = torch.where(small, taylor, 2 * torch.atan2(safe, safe_real) / safe)
+    return scale[..., None] * imaginary
+
+
+@arrays_or_tensors(1)
+def matrix_to_rotvec(matrices: Tensor) -> Tensor:
+    """Rotation matrices to rotation vectors of at most pi.
+
+    Args:
+        matrices: (..., 3, 3) rotation matrices.
+
+    Returns:
+        (..., 3) axis times angle in radians. At an angle of exactly pi either sign may come back.
+    """
+    return quaternion_to_rotvec(matrix_to_quaternion(matrices))
+
+
+@arrays_or_tensors(2)
+def geodesic_angle(matrices_a: Tensor, matrices_b: Tensor) -> Tensor:
+    """The angle of the rotation between two rotations.
+
+    Args:
+        matrices_a: (..., 3, 3).
+        matrices_b: (..., 3, 3), broadcast against the first.
+
+    Returns:
+        (...) radians in 0..pi, exact for small angles too (no arc cosine).
+    """
+    quaternion = matrix_to_quaternion(matrices_a.mT @ matrices_b)
+    return 2 * torch.atan2(quaternion[..., :3].norm(dim=-1), quaternion[..., 3])
+
+
+def _aflw2000_angles(matrices: Tensor) -> Tensor:
+    # The transpose is read as extrinsic x, y, z angles (a, b, c): pitch a, yaw -b, roll -c.
+    m = matrices.mT
+    sine = -m[..., 2, 0]
+    cosine = torch.hypot(m[..., 0, 0], m[..., 1, 0])
+    b = torch.atan2(sine, cosine)
+    # Looking along the y axis a and c turn about one axis: c is set to zero, as SciPy does.
+    locked = cosine < 1e-7
+    a = torch.where(
+        locked, torch.atan2(-m[..., 1, 2], m[..., 1, 1]), torch.atan2(m[..., 2, 1], m[..., 2, 2])
+    )
+    c = torch.where(locked, torch.zeros_like(a), torch.atan2(m[..., 1, 0], m[..., 0, 0]))
+    return torch.stack([a, -b, -c], -1)
+
+
+EULER_CONVENTIONS = {"aflw2000": _aflw2000_angles}
+
+
+@arrays_or_tensors(1)
+def _euler_degrees(matrices: Tensor, convention: str) -> Tensor:
+    return EULER_CONVENTIONS[convention](matrices) * (180 / math.pi)
+
+
+@arrays_or_tensors(1)
+def _rotation_of_pose(poses: Tensor) -> Tensor:
+    return rotvec_to_matrix(poses[..., :3])  # type: ignore[no-any-return]
+
+
+def pose_to_euler(poses: object, convention: str = "aflw2000") -> object:
+    """Poses to Euler angles of a named convention.
+
+    Args:
+        poses: (..., 6); only the rotation vector is read.
+        convention: `aflw2000`: with (a, b, c) the extrinsic x, y, z angles of the transposed
+            rotation, pitch = a, yaw = -b, roll = -c (300W-LP, AFLW2000-3D, BIWI evaluation).
+
+    Returns:
+        (..., 3) pitch, yaw, roll in degrees.
+
+    Raises:
+        ValueError: The convention is not known.
+    """
+    if convention not in EULER_CONVENTIONS:
+        raise ValueError(f"convention must be one of {sorted(EULER_CONVENTIONS)}: {convention!r}")
+    return _euler_degrees(_rotation_of_pose(poses), convention)

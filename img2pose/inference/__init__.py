@@ -1,0 +1,1 @@
+"""Faces in the user's own pictures."""

@@ -1,0 +1,195 @@
+"""Faces and their poses in the user's pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from img2pose.errors import InputError
+from img2pose.geometry import image_intrinsics, pose_box_to_image, pose_image_to_box
+from img2pose.inference.images import IMAGE_TYPES, ImageLike, image_tensor
+from img2pose.models.img2pose import Img2Pose
+from img2pose.models.weights import load_model
+from img2pose.references import PoseReferences
+from img2pose.types import FaceDetections
+
+
+def choose_device(name: str | None = None) -> torch.device:
+    """The device to run on: the named one, else a CUDA GPU where there is one, else the CPU.
+
+    Raises:
+        InputError: There is no such device here.
+    """
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        # Only using a device tells whether it is there.
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"device {name}: is not there; use cpu, or leave it out") from error
+    return device
+
+
+def poses_for_camera(
+    poses: np.ndarray, boxes: np.ndarray, assumed: np.ndarray, given: np.ndarray
+) -> np.ndarray:
+    """Poses seen by an assumed camera, re-expressed for the camera that took the picture.
+
+    Args:
+        poses: (N, 6) in the assumed camera.
+        boxes: (N, 4) the faces' boxes in pixels of the picture.
+        assumed: (3, 3) intrinsics.
+        given: (3, 3) intrinsics.
+
+    Returns:
+        (N, 6) in the given camera.
+    """
+    # The way leads through the boxes' cameras, which a box without an area does not have.
+    boxes = np.concatenate([boxes[:, :2], np.maximum(boxes[:, 2:], boxes[:, :2] + 1)], axis=1)
+    poses_in_box = pose_image_to_box(poses, boxes, assumed)
+    result: np.ndarray = pose_box_to_image(poses_in_box, boxes, given)
+    return result
+
+
+def _checked_intrinsics(intrinsics: np.ndarray) -> np.ndarray:
+    matrix = np.asarray(intrinsics, dtype=np.float64)
+    if matrix.shape != (3, 3):
+        raise ValueError(f"intrinsics must be (3, 3), not {matrix.shape}")
+    focal_lengths = np.diagonal(matrix)[:2]
+    if not (np.isfinite(matrix).all() and (focal_lengths > 0).all()):
+        raise ValueError(f"intrinsics need positive focal lengths in pixels: {matrix.tolist()}")
+    if not np.array_equal(matrix[2], [0, 0, 1]):
+        raise ValueError(f"the last row of intrinsics must be 0, 0, 1: {matrix.tolist()}")
+    return matrix
+
+
+def _in_batches(images: Iterable[ImageLike], size: int) -> Iterator[list[ImageLike]]:
+    remaining = iter(images)
+    while batch := list(islice(remaining, size)):
+        yield batch
+
+
+class Detector:
+    """A model and a score threshold: pictures in, faces out.
+
+    Attributes:
+        model: In eval mode.
+        score_threshold: Faces with a greater score are returned. The model has a threshold of its
+            own, below which this one has no effect.
+    """
+
+    def __init__(self, model: Img2Pose, score_threshold: float = 0.5) -> None:
+        self.model = model.eval()
+        self.score_threshold = score_threshold
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        path: str | os.PathLike[str],
+        device: str | torch.device | None = None,
+        score_threshold: float = 0.5,
+        **overrides: Any,
+    ) -> Detector:
+        """Loads a model.
+
+        Args:
+            path: Checkpoint.
+            device: A CUDA GPU where there is one, if None.
+            score_threshold: See the class.
+            **overrides: `load_model`'s, such as `min_size` and `max_size`.
+
+        Raises:
+            InputError: The file is missing or no checkpoint, or there is no such device.
+        """
+        chosen = choose_device(None if device is None else str(device))
+        return cls(load_model(path, device=chosen, **overrides), score_threshold)
+
+    @property
+    def references(self) -> PoseReferences:
+        """The reference face that the poses refer to."""
+        return self.model.references
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model runs."""
+        return next(self.model.parameters()).device
+
+    @overload
+    def predict(
+        self, images: ImageLike, intrinsics: np.ndarray | None = None, batch_size: int = 1
+    ) -> FaceDetections: ...
+
+    @overload
+    def predict(
+        self, images: Iterable[ImageLike], intrinsics: np.ndarray | None = None, batch_size: int = 1
+    ) -> list[FaceDetections]: ...
+
+    def predict(
+        self,
+        images: ImageLike | Iterable[ImageLike],
+        intrinsics: np.ndarray | None = None,
+        batch_size: int = 1,
+    ) -> FaceDetections | list[FaceDetections]:
+        """Finds faces and their poses.
+
+        Args:
+            images: One picture or several: paths (read upright), PIL images (taken as they are),
+                uint8 RGB arrays (H, W, 3) or float RGB tensors (3, H, W) in 0..1.
+            intrinsics: (3, 3), pixels; the camera of all the pictures. The poses are re-expressed
+                for it. If None, each picture has `image_intrinsics(height, width)`.
+            batch_size: Pictures held at a time; of these, equally large ones run together.
+
+        Returns:
+            The faces of the picture, or a list with those of each picture.
+
+        Raises:
+            InputError: A file is missing, damaged or no picture.
+            ValueError: An array, tensor or matrix of another shape, type or range.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        camera = None if intrinsics is None else _checked_intrinsics(intrinsics)
+        if isinstance(images, IMAGE_TYPES):
+            return self._predict_batch([image_tensor(images)], camera)[0]
+        return [
+            detections
+            for batch in _in_batches(images, batch_size)
+            for detections in self._predict_batch([image_tensor(image) for image in batch], camera)
+        ]
+
+    def _predict_batch(
+        self, images: list[Tensor], camera: np.ndarray | None
+    ) -> list[FaceDetections]:
+        # Pictures of other sizes would be padded, and so found to hold slightly other faces.
+        groups: dict[torch.Size, list[int]] = {}
+        for index, image in enumerate(images):
+            groups.setdefault(image.shape, []).append(index)
+        results: dict[int, FaceDetections] = {}
+        for indices in groups.values():
+            with torch.inference_mode():
+                outputs = self.model([images[index].to(self.device) for index in indices])
+            for index, output in zip(indices, outputs, strict=True):
+                results[index] = self._detections(output, images[index], camera)
+        return [results[index] for index in range(len(images))]
+
+    def _detections(
+        self, output: dict[str, Tensor], image: Tensor, camera: np.ndarray | None
+    ) -> FaceDetections:
+        height, width = image.shape[-2:]
+        poses, boxes, scores = (
+            output[name].cpu().numpy().astype(np.float64) for name in ("dofs", "boxes", "scores")
+        )
+        assumed = image_intrinsics(height, width)
+        if camera is not None:
+            poses = poses_for_camera(poses, boxes, assumed, camera)
+        found = FaceDetections(
+            poses, boxes, scores, assumed if camera is None else camera, (height, width)
+        )
+        return found.above(self.score_threshold)

@@ -1,0 +1,245 @@
+"""The whole network, and how one is built."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.faster_rcnn import TwoMLPHead
+from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
+from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
+from torchvision.models.detection.transform import GeneralizedRCNNTransform, resize_boxes
+from torchvision.ops import MultiScaleRoIAlign
+
+from img2pose.config import ModelConfig
+from img2pose.geometry import image_intrinsics, transform_poses
+from img2pose.models.backbone import build_backbone
+from img2pose.models.heads import ClassPredictor, PosePredictor
+from img2pose.models.roi_heads import PoseRoIHeads
+from img2pose.references import PoseReferences
+from img2pose.types import PoseStats
+
+IMAGENET_MEAN = [0.485, 0.456, 0.406]
+IMAGENET_STD = [0.229, 0.224, 0.225]
+NUM_CLASSES = 2
+ROI_SIZE = 7
+HEAD_WIDTH = 1024
+
+
+def _scaling(size_from_hw: tuple[int, int], size_to_hw: tuple[int, int], like: Tensor) -> Tensor:
+    """(2, 3) map of pixels from one size of an image to another."""
+    factors = [to / of for of, to in zip(size_from_hw[::-1], size_to_hw[::-1], strict=True)]
+    scaling = torch.diag(torch.tensor(factors, dtype=like.dtype, device=like.device))
+    return torch.cat([scaling, torch.zeros_like(scaling[:, :1])], dim=1)
+
+
+class PoseTransform(GeneralizedRCNNTransform):
+    """torchvision's resizing and normalisation, poses included.
+
+    Resizing moves the principal point (a whole pixel) by a fraction of one, and rounds the sides:
+    poses are re-expressed for it, unless the published detections are to be matched.
+    """
+
+    def __init__(self, *, match_published: bool, **inherited: Any) -> None:
+        super().__init__(image_mean=IMAGENET_MEAN, image_std=IMAGENET_STD, **inherited)
+        self.match_published = match_published
+
+    def _transfer(
+        self, poses: Tensor, size_from_hw: tuple[int, int], size_to_hw: tuple[int, int]
+    ) -> Tensor:
+        if self.match_published or len(poses) == 0:
+            return poses
+        cameras = [image_intrinsics(*size) for size in (size_from_hw, size_to_hw)]
+        result: Tensor = transform_poses(poses, _scaling(size_from_hw, size_to_hw, poses), *cameras)
+        return result
+
+    def resize(
+        self, image: Tensor, target: dict[str, Tensor] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor] | None]:
+        """Resizes an image (3, H, W) and its targets' `boxes` and `dofs`."""
+        size_hw = (image.shape[-2], image.shape[-1])
+        image, target = super().resize(image, target)
+        if target is not None:
+            resized_hw = (image.shape[-2], image.shape[-1])
+            target["dofs"] = self._transfer(target["dofs"], size_hw, resized_hw)
+        return image, target
+
+    def postprocess(
+        self,
+        result: list[dict[str, Tensor]],
+        image_shapes: list[tuple[int, int]],
+        original_image_sizes: list[tuple[int, int]],
+    ) -> list[dict[str, Tensor]]:
+        """Brings detections from the resized images back to the given ones."""
+        for faces, resized, original in zip(
+            result, image_shapes, original_image_sizes, strict=False
+        ):
+            faces["boxes"] = resize_boxes(faces["boxes"], list(resized), list(original))
+            faces["dofs"] = self._transfer(faces["dofs"], resized, original)
+        return result
+
+
+class Img2Pose(GeneralizedRCNN):
+    """Finds every face of a photograph with its 6DoF pose.
+
+    In evaluation, `model(images)` takes a list of RGB float tensors (3, H, W) in 0..1 of any sizes
+    and returns for each image a dict, best face first:
+
+    - `boxes` (N, 4) float32: left, top, right, bottom, pixels of the given image
+    - `scores` (N,) float32 in 0..1
+    - `labels` (N,) int64: 1, a face
+    - `dofs` (N, 6) float32: rotation vector (radians) and translation (reference units) in the
+      given image's camera (`image_intrinsics`)
+
+    In training, `model(images, targets)` also takes for each image `boxes` (N, 4) float32 with an
+    area, `labels` (N,) int64, `dofs` (N, 6) float32, and returns the scalars `loss_classifier`,
+    `loss_dof_reg`, `loss_points`, `loss_objectness`, `loss_rpn_box_reg`. Images without faces
+    (N = 0) are welcome in both.
+
+    Attributes:
+        config: What it was built from.
+        pose_stats: Normalisation of its poses.
+        references: The face its poses refer to.
+    """
+
+    def __init__(
+        self, config: ModelConfig, pose_stats: PoseStats, references: PoseReferences
+    ) -> None:
+        backbone = build_backbone(
+            config.depth,
+            norm=config.norm,
+            pretrained=config.pretrained_backbone,
+            trainable_stages=config.trainable_stages,
+            fpn_channels=config.fpn_channels,
+        )
+        anchors = AnchorGenerator(
+            sizes=((16,), (32,), (64,), (128,), (256,)), aspect_ratios=((0.5, 1.0, 2.0),) * 5
+        )
+        rpn = RegionProposalNetwork(
+            anchors,
+            RPNHead(config.fpn_channels, anchors.num_anchors_per_location()[0]),
+            fg_iou_thresh=0.5,
+            bg_iou_thresh=0.3,
+            batch_size_per_image=256,
+            positive_fraction=0.5,
+            pre_nms_top_n={"training": config.rpn_pre_nms_train, "testing": config.rpn_pre_nms_test},
+            post_nms_top_n={
+                "training": config.rpn_post_nms_train,
+                "testing": config.rpn_post_nms_test,
+            },
+            nms_thresh=config.rpn_nms_threshold,
+        )
+        pooled_channels = config.fpn_channels * ROI_SIZE**2
+        roi_heads = PoseRoIHeads(
+            class_head=TwoMLPHead(pooled_channels, HEAD_WIDTH),
+            class_predictor=ClassPredictor(HEAD_WIDTH, NUM_CLASSES),
+            pose_stats=pose_stats,
+            references=references,
+            box_factors=(config.box_x_factor, config.box_y_factor, config.box_forehead),
+            min_depth=config.min_depth,
+            match_published=config.match_published,
+            box_roi_pool=MultiScaleRoIAlign(["0", "1", "2", "3"], ROI_SIZE, sampling_ratio=2),
+            box_head=TwoMLPHead(pooled_channels, HEAD_WIDTH),
+            box_predictor=PosePredictor(HEAD_WIDTH, NUM_CLASSES, config.pose_norm),
+            fg_iou_thresh=0.5,
+            bg_iou_thresh=0.5,
+            batch_size_per_image=config.proposals_per_image,
+            positive_fraction=config.positive_fraction,
+            score_thresh=config.score_threshold,
+            nms_thresh=config.nms_threshold,
+            detections_per_img=config.max_detections,
+        )
+        transform = PoseTransform(
+            min_size=config.min_size,
+            max_size=config.max_size,
+            match_published=config.match_published,
+        )
+        super().__init__(backbone, rpn, roi_heads, transform)
+        self.config = config
+        self.pose_stats = pose_stats
+        self.references = references
+
+    @contextmanager
+    def _losses_without_training(self) -> Iterator[None]:
+        # Only the flags that choose "losses" are set, not their children's: norms stay in
+        # evaluation and sizes fixed.
+        chosen = (self, self.rpn, self.roi_heads)
+        before = [module.training for module in chosen]
+        try:
+            for module in chosen:
+                module.training = True
+            yield
+        finally:
+            for module, training in zip(chosen, before, strict=True):
+                module.training = training
+
+    @torch.no_grad()
+    def validation_losses(
+        self, images: list[Tensor], targets: list[dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """The training losses as evaluation sees the images: fixed size, norms untouched.
+
+        Proposals are sampled from torch's random state, so seed it for comparable figures.
+
+        Args:
+            images: As for `forward`.
+            targets: As for `forward`.
+        """
+        was_training = self.training
+        self.eval()
+        try:
+            with self._losses_without_training():
+                losses: dict[str, Tensor] = self(images, targets)
+        finally:
+            self.train(was_training)
+        return losses
+
+
+def build_model(
+    depth: int = 18,
+    *,
+    pose_stats: PoseStats,
+    references: PoseReferences,
+    min_size: int | tuple[int, ...] | list[int] = ModelConfig.min_size,
+    max_size: int = ModelConfig.max_size,
+    norm: str = ModelConfig.norm,
+    pretrained_backbone: bool = ModelConfig.pretrained_backbone,
+    **settings: Any,
+) -> Img2Pose:
+    """Builds a model; what is not given is as published.
+
+    Args:
+        depth: ResNet's depth: 18, 34, 50 or 101.
+        pose_stats: Mean and standard deviation that normalise the poses.
+        references: The reference face.
+        min_size: Shorter side of resized images in pixels; several: training draws, evaluation
+            takes the last.
+        max_size: Longest longer side in pixels.
+        norm: Norm of the backbone; `group_norm` for training from random weights.
+        pretrained_backbone: Download torchvision's ImageNet weights.
+        **settings: Other fields of `ModelConfig`.
+
+    Raises:
+        InputError: A value is out of range.
+        TypeError: A setting is unknown.
+    """
+    sizes = (min_size,) if isinstance(min_size, int) else tuple(min_size)
+    config = ModelConfig(
+        depth=depth,
+        min_size=sizes,
+        max_size=max_size,
+        norm=norm,
+        pretrained_backbone=pretrained_backbone,
+        **settings,
+    )
+    return Img2Pose(config, pose_stats, references)
+
+
+def without_download(config: ModelConfig) -> ModelConfig:
+    """The same architecture, to be filled with weights of its own."""
+    return dataclasses.replace(config, pretrained_backbone=False)

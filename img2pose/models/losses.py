@@ -1,0 +1,57 @@
+"""The losses of the pose head, for all positives of a batch at once."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from img2pose.geometry import box_intrinsics, pose_image_to_box, project_points
+
+
+class PoseLosses(NamedTuple):
+    """Scalars: `dof_reg` without unit, `points` in pixels of the resized image."""
+
+    dof_reg: Tensor
+    points: Tensor
+
+
+def pose_losses(
+    predicted: Tensor,
+    proposals_xyxy: Tensor,
+    target_poses_in_image: Tensor,
+    intrinsics: Tensor,
+    pose_mean: Tensor,
+    pose_stddev: Tensor,
+    points_5: Tensor,
+    min_depth: float | None = None,
+) -> PoseLosses:
+    """Squared error of the normalised pose and L1 of the projected five points.
+
+    Args:
+        predicted: (N, 6) normalised poses in the proposals' cameras.
+        proposals_xyxy: (N, 4) pixels of the resized image.
+        target_poses_in_image: (N, 6) in the resized image's camera.
+        intrinsics: (N, 3, 3) camera of the image each proposal lies in.
+        pose_mean: (6,).
+        pose_stddev: (6,).
+        points_5: (5, 3) reference points.
+        min_depth: See `project_points`; None as published.
+
+    Returns:
+        `dof_reg`: summed over the six numbers, mean over positives. `points`: mean over
+        positives, points, x and y. Both are zero, with a gradient, without positives.
+
+    Source: Albiero et al., CVPR 2021, section 3.3.
+    """
+    if len(predicted) == 0:
+        zero = predicted.sum() * 0
+        return PoseLosses(zero, zero)
+    targets = pose_image_to_box(target_poses_in_image, proposals_xyxy, intrinsics)
+    normalised = (targets - pose_mean) / pose_stddev
+    dof_reg = (predicted - normalised).square().sum(1).mean()
+    cameras = box_intrinsics(proposals_xyxy)
+    poses = predicted * pose_stddev + pose_mean
+    expected = project_points(points_5, targets, cameras, min_depth=min_depth)
+    found = project_points(points_5, poses, cameras, min_depth=min_depth)
+    return PoseLosses(dof_reg, (found - expected).abs().mean())

@@ -1,0 +1,219 @@
+"""Annotation files: what is written comes back, and whatever is wrong is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from img2pose.data.annotations import (
+    Annotation,
+    parse_annotation,
+    read_annotation,
+    read_annotation_list,
+    write_annotation,
+    write_annotation_list,
+)
+from img2pose.errors import InputError
+
+FIVE = [[1.0, 2.0], [3.0, 2.0], [2.0, 3.0], [1.5, 4.0], [2.5, 4.0]]
+NUMBERS = st.floats(-1e6, 1e6, allow_nan=False)
+
+
+def face_json(**changes: Any) -> str:
+    value = {"image_path": "a.jpg", "bboxes": [[0, 1, 10, 11]], "landmarks": [FIVE]}
+    return json.dumps({**value, **changes})
+
+
+@st.composite
+def drawn_annotations(draw: st.DrawFn) -> Annotation:
+    boxes, landmarks, scores = [], [], []
+    for _ in range(draw(st.integers(0, 3))):
+        left, right = sorted([draw(NUMBERS), draw(NUMBERS)])
+        top, bottom = sorted([draw(NUMBERS), draw(NUMBERS)])
+        boxes.append([left, top, right, bottom])
+        points = st.lists(st.tuples(NUMBERS, NUMBERS), min_size=5, max_size=5)
+        landmarks.append(np.array(draw(points)))
+        scores.append(draw(st.none() | st.floats(0, 1)))
+    name = draw(st.text(st.characters(exclude_categories=["C"]), min_size=1))
+    image_path = name if name.strip() else "image.png"
+    return Annotation(image_path, np.array(boxes), tuple(landmarks), Path("drawn"), tuple(scores))
+
+
+@settings(max_examples=50, deadline=None)
+@given(annotation=drawn_annotations())
+def test_what_is_written_comes_back(
+    annotation: Annotation, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("annotation") / "a.json"
+    write_annotation(path, annotation)
+    back = read_annotation(path)
+    assert back.image_path == annotation.image_path
+    assert back.scores == annotation.scores
+    assert back.source == path
+    np.testing.assert_array_equal(back.boxes_xyxy, annotation.boxes_xyxy)
+    np.testing.assert_array_equal(back.landmarks, annotation.landmarks)
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=20,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    value=JSON_VALUES
+    | st.fixed_dictionaries(
+        {"image_path": JSON_VALUES, "bboxes": JSON_VALUES, "landmarks": JSON_VALUES}
+    )
+)
+def test_any_json_is_read_or_refused_in_one_line(value: Any) -> None:
+    try:
+        parse_annotation(json.dumps(value), "some.json")
+    except InputError as error:
+        assert str(error).startswith("some.json: ")
+        assert "\n" not in str(error)
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=st.text())
+def test_any_text_is_read_or_refused(text: str) -> None:
+    with pytest.raises(InputError, match=r"some\.json"):
+        parse_annotation(text, "some.json")
+
+
+def test_shapes_types_and_unknown_keys() -> None:
+    points_68 = np.arange(136.0).reshape(68, 2).tolist()
+    annotation = parse_annotation(
+        json.dumps(
+            {
+                "image_path": "x/y.png",
+                "bboxes": [[0, 0, 5, 5, 0.5], [1, 2, 3, 4]],
+                "landmarks": [points_68, [[-1, -1]] * 5],
+                "pose_para": [0.1] * 7,
+                "comment": {"any": "thing"},
+            }
+        ),
+        "a.json",
+    )
+    assert len(annotation) == 2
+    assert annotation.boxes_xyxy.dtype == np.float64
+    assert [len(points) for points in annotation.landmarks] == [68, 5]
+    assert annotation.scores == (0.5, None)
+    assert annotation.has_landmarks.tolist() == [True, False]
+
+
+def test_one_unknown_coordinate_makes_a_face_without_pose() -> None:
+    points = [[*FIVE[0]], *FIVE[1:4], [2.5, -1]]
+    assert parse_annotation(face_json(landmarks=[points]), "a").has_landmarks.tolist() == [False]
+
+
+def test_an_image_without_faces_is_allowed(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(face_json(bboxes=[], landmarks=[]))
+    annotation = read_annotation(tmp_path / "a.json")
+    assert annotation.boxes_xyxy.shape == (0, 4)
+    assert annotation.has_landmarks.shape == (0,)
+
+
+def test_a_box_without_area_is_allowed() -> None:
+    assert len(parse_annotation(face_json(bboxes=[[5, 5, 5, 9]]), "a")) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not a JSON annotation"),
+        ("[" * 100_000, "not a JSON annotation"),
+        ("[1]", "a JSON object .* expected, not a list"),
+        ('{"bboxes": [], "landmarks": []}', 'lacks the key "image_path"'),
+        ('{"image_path": "a", "landmarks": []}', 'lacks the key "bboxes"'),
+        ('{"image_path": "a", "bboxes": []}', 'lacks the key "landmarks"'),
+        (face_json(image_path=3), '"image_path" must be a string'),
+        (face_json(image_path=" "), "is not a path"),
+        (face_json(image_path="a\0b"), "is not a path"),
+        (face_json(image_path="\ud800"), "is not a path"),
+        (face_json(bboxes={"0": 1}), '"bboxes" must be a list'),
+        (face_json(bboxes=[5]), "face 0: a box"),
+        (face_json(bboxes=[[1, 2, 3]]), "face 0: a box"),
+        (face_json(bboxes=[[1, 2, 3, "4"]]), "face 0: a number expected"),
+        (face_json(bboxes=[[1, 2, 3, True]]), "face 0: a number expected"),
+        (face_json(bboxes=[[1, 2, 3, None]]), "face 0: a number expected"),
+        (face_json(bboxes=[[1, 2, 3, 4], [0, 0, 1, 1]]), "2 bboxes but 1 sets of landmarks"),
+        (face_json(bboxes=[[10, 1, 5, 4]]), "face 0: box .* ends before it begins"),
+        (face_json(bboxes=[[1, 10, 4, 5]]), "face 0: box .* ends before it begins"),
+        (face_json(landmarks=[[]]), "face 0: 5 or 68 landmarks"),
+        (face_json(landmarks=[FIVE + FIVE[:2]]), "face 0: 5 or 68 landmarks"),
+        (face_json(landmarks=[[[1, 2, 3]] * 5]), "face 0: landmarks"),
+        (face_json(landmarks=[7]), "face 0: landmarks"),
+        (face_json(bboxes=[[1, 2, 3, float("nan")]]), "NaN is not allowed"),
+        (face_json(landmarks=[[[1, float("-inf")]] * 5]), "-Infinity is not allowed"),
+        (face_json(bboxes=[[1, 2, 3, 4, float("inf")]]), "Infinity is not allowed"),
+        (face_json().replace("11]", "1e999]"), "face 0: has NaN or infinity"),
+        (face_json().replace("11]", "1" + 400 * "0" + "]"), "face 0: has NaN or infinity"),
+        (face_json().replace("11]", 5000 * "1" + "]"), "not a JSON annotation"),
+    ],
+)
+def test_wrong_annotations_are_named(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        parse_annotation(text, "some/file.json")
+    assert str(caught.value).startswith("some/file.json: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_unreadable_annotations_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.json: is not there"):
+        read_annotation(tmp_path / "none.json")
+    (tmp_path / "bytes.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match=r"bytes\.json: cannot be read"):
+        read_annotation(tmp_path / "bytes.json")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_annotation(tmp_path)
+
+
+def test_lists_are_relative_to_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lists").mkdir()
+    for name in ("b.json", "a.json"):
+        (tmp_path / name).touch()
+    write_annotation_list(tmp_path / "lists/l.txt", ["b.json", "a.json"])
+    monkeypatch.chdir(tmp_path)
+    assert read_annotation_list("lists/l.txt") == (Path("b.json"), Path("a.json"))
+    monkeypatch.chdir(tmp_path / "lists")
+    with pytest.raises(InputError, match=r"l\.txt: line 1: b\.json is not there; .* current"):
+        read_annotation_list("l.txt")
+    assert len(read_annotation_list("l.txt", check_files=False)) == 2
+
+
+def test_lists_may_have_blank_lines_and_windows_line_ends(tmp_path: Path) -> None:
+    (tmp_path / "a.json").touch()
+    (tmp_path / "l.txt").write_bytes(b"\xef\xbb\xbf" + f"{tmp_path}/a.json\r\n\r\n".encode())
+    assert read_annotation_list(tmp_path / "l.txt") == (tmp_path / "a.json",)
+
+
+@pytest.mark.parametrize("text", ["", "\n  \n"])
+def test_empty_lists_are_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "l.txt").write_text(text)
+    with pytest.raises(InputError, match=r"l\.txt: names no annotation"):
+        read_annotation_list(tmp_path / "l.txt")
+
+
+def test_missing_or_binary_lists_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"l\.txt: is not there"):
+        read_annotation_list(tmp_path / "l.txt")
+    (tmp_path / "l.txt").write_bytes(b"a\0b")
+    with pytest.raises(InputError, match=r"l\.txt: line 1 is not a path"):
+        read_annotation_list(tmp_path / "l.txt")
+
+
+def test_paths_that_a_list_cannot_hold_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot list"):
+        write_annotation_list(tmp_path / "l.txt", ["a\nb.json"])
+    assert not (tmp_path / "l.txt").exists()
