@@ -36,7 +36,7 @@ _MIN_DEPTH = 1e-3
 
 
 def _line_width(size_hw: Sequence[int]) -> int:
-    return max(1, round(math.hypot(*size_hw[:2]) / 500))
+    return max(1, round(math.hypot(*size_hw[:2]) / 350))
 
 
 def _fixed_point(point: np.ndarray) -> tuple[int, int]:
@@ -88,7 +88,7 @@ def _draw_label(
     """Above the box's left top corner; where the picture ends there, inside the box."""
     patch = _label_patch(text, font_size, background)
     height, width = picture.shape[:2]
-    label_height, label_width = (min(a, b) for a, b in zip(patch.shape[:2], (height, width)))
+    label_height, label_width = min(patch.shape[0], height), min(patch.shape[1], width)
     x = int(np.clip(round(box[0]), 0, width - label_width))
     y = round(box[1]) - label_height
     y = int(np.clip(y if y >= 0 else round(box[1]), 0, height - label_height))
@@ -110,9 +110,9 @@ def _draw_axes(
 
 
 def _is_drawable(detections: FaceDetections, length: float) -> np.ndarray:
-    in_front = detections.poses[:, 5] > length + _MIN_DEPTH
-    finite = np.isfinite(detections.poses).all(-1) & np.isfinite(detections.boxes).all(-1)
-    return in_front & finite
+    in_front: np.ndarray = detections.poses[:, 5] > length + _MIN_DEPTH
+    in_front &= np.isfinite(detections.poses).all(-1) & np.isfinite(detections.boxes).all(-1)
+    return in_front
 
 
 def draw_faces(
@@ -156,7 +156,7 @@ def draw_faces(
             _draw_box(picture, box, BOX_COLOR, face_width)
         if landmarks:
             points = project_points(references.points_68, pose[None], detections.intrinsics)[0]
-            _draw_dots(picture, points, LANDMARK_COLOR, max(1.0, 0.01 * face_size))
+            _draw_dots(picture, points, LANDMARK_COLOR, max(1.0, 0.008 * face_size))
         if axes:
             _draw_axes(picture, pose, detections.intrinsics, length, face_width)
         if scores:
@@ -192,7 +192,7 @@ def draw_points(
     flat = flat[np.isfinite(flat).all(-1)]
     if len(flat):
         extent = float(np.ptp(flat, axis=0).max())
-        _draw_dots(picture, flat, color, max(1.0, 0.01 * extent) if radius is None else radius)
+        _draw_dots(picture, flat, color, max(1.0, 0.008 * extent) if radius is None else radius)
     return picture
 
 

@@ -6,13 +6,18 @@ import functools
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from img2pose.errors import InputError
 
-Main = Callable[[Sequence[str] | None], int]
+
+class Main(Protocol):
+    """A command: arguments (None: those of the process) -> exit code."""
+
+    def __call__(self, argv: Sequence[str] | None = None) -> int: ...
 
 
-def exit_code_from_errors(main: Main) -> Main:
+def exit_code_from_errors(main: Callable[[Sequence[str] | None], int]) -> Main:
     """Turns `InputError` into one line on stderr and exit code 2.
 
     Any other exception is a fault of the program and keeps its traceback (exit code 1).

@@ -48,6 +48,14 @@ PROTOCOL = {
 }
 
 
+_POSE_PARTS = ("rx", "ry", "rz", "tx", "ty", "tz")
+_COLUMN_PARTS = {
+    "truth_box": ("left", "top", "right", "bottom"),
+    "truth_pose": _POSE_PARTS,
+    "predicted_pose": _POSE_PARTS,
+}
+
+
 @dataclass(frozen=True)
 class FaceResult:
     """What became of one annotated face that has a pose.
@@ -82,23 +90,25 @@ class FaceResult:
     landmark_error: float | None
     landmark_error_of_truth: float | None
 
+    @classmethod
+    def columns(cls) -> list[str]:
+        """Names of a table's columns: boxes and poses get one a number."""
+        return [
+            f"{field.name}_{part}" if part else field.name
+            for field in fields(cls)
+            for part in _COLUMN_PARTS.get(field.name, ("",))
+        ]
+
     def to_row(self) -> dict[str, str | int | float | None]:
-        """One flat row for a table; boxes and poses get a column a number."""
-        row: dict[str, str | int | float | None] = {}
-        parts = {
-            "truth_box": ("left", "top", "right", "bottom"),
-            "truth_pose": ("rx", "ry", "rz", "tx", "ty", "tz"),
-            "predicted_pose": ("rx", "ry", "rz", "tx", "ty", "tz"),
-        }
+        """One flat row for a table, by `columns`; None where nothing was found."""
+        values: list[str | int | float | None] = []
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name in parts:
-                names = parts[field.name]
-                numbers = value if value is not None else [None] * len(names)
-                row |= {f"{field.name}_{n}": v for n, v in zip(names, numbers, strict=True)}
+            if field.name in _COLUMN_PARTS:
+                values += [None] * len(_COLUMN_PARTS[field.name]) if value is None else value
             else:
-                row[field.name] = int(value) if isinstance(value, bool) else value
-        return row
+                values.append(int(value) if isinstance(value, bool) else value)
+        return dict(zip(self.columns(), values, strict=True))
 
 
 @dataclass(frozen=True)
@@ -384,9 +394,7 @@ def listed_pictures(
 ) -> Iterator[tuple[Annotation, np.ndarray]]:
     """Annotations with their images, (H, W, 3) uint8 RGB, read one at a time."""
     for annotation in annotations:
-        yield annotation, read_image(
-            Path(dataset_path) / annotation.image_path, upright=False
-        )
+        yield annotation, read_image(Path(dataset_path) / annotation.image_path, upright=False)
 
 
 def stored_pictures(

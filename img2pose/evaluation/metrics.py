@@ -26,7 +26,8 @@ def iou_matrix(boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:
     intersection = overlap.clip(min=0).prod(-1)
     areas = [(boxes[..., 2:] - boxes[..., :2]).clip(min=0).prod(-1) for boxes in (a, b)]
     union = areas[0] + areas[1] - intersection
-    return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+    ious: np.ndarray = np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+    return ious
 
 
 def match_detections(scores: np.ndarray, ious: np.ndarray, min_iou: float) -> np.ndarray:
@@ -64,7 +65,8 @@ def rotation_error_deg(poses_a: np.ndarray, poses_b: np.ndarray) -> np.ndarray:
         (...) degrees in 0..180.
     """
     matrices = [rotvec_to_matrix(np.asarray(p, np.float64)[..., :3]) for p in (poses_a, poses_b)]
-    return np.rad2deg(geodesic_angle(*matrices))
+    degrees: np.ndarray = np.rad2deg(geodesic_angle(*matrices))
+    return degrees
 
 
 def landmark_error(points: np.ndarray, annotated: np.ndarray) -> np.ndarray:
@@ -81,7 +83,10 @@ def landmark_error(points: np.ndarray, annotated: np.ndarray) -> np.ndarray:
     left, right = OUTER_EYE_CORNERS
     unit = np.linalg.norm(annotated[..., left, :] - annotated[..., right, :], axis=-1)
     distance = np.linalg.norm(points - annotated, axis=-1).mean(-1)
-    return np.divide(distance, unit, out=np.full_like(distance, np.inf), where=unit > 0)
+    error: np.ndarray = np.divide(
+        distance, unit, out=np.full_like(distance, np.inf), where=unit > 0
+    )
+    return error
 
 
 def average_precision(scores: np.ndarray, correct: np.ndarray, truths: int) -> float | None:

@@ -81,8 +81,8 @@ class Detector:
 
     Attributes:
         model: In eval mode.
-        score_threshold: Faces with a greater score are returned. The model has a threshold of its
-            own, below which this one has no effect.
+        score_threshold: Faces with a greater score are returned. The model's own threshold
+            (`model.config.score_threshold`) holds too.
     """
 
     def __init__(self, model: Img2Pose, score_threshold: float = 0.5) -> None:
@@ -102,27 +102,32 @@ class Detector:
         Args:
             path: Checkpoint.
             device: A CUDA GPU where there is one, if None.
-            score_threshold: See the class.
+            score_threshold: See the class; the model is loaded with the same.
             **overrides: `load_model`'s, such as `min_size` and `max_size`.
 
         Raises:
             InputError: The file is missing or no checkpoint, or there is no such device.
         """
         chosen = choose_device(None if device is None else str(device))
-        return cls(load_model(path, device=chosen, **overrides), score_threshold)
+        # The model spends no pose head on proposals that the detector would drop.
+        model = load_model(path, device=chosen, score_threshold=score_threshold, **overrides)
+        return cls(model, score_threshold)
 
     @property
     def references(self) -> PoseReferences:
         """The reference face that the poses refer to."""
-        return self.model.references
+        references: PoseReferences = self.model.references
+        return references
 
     @property
     def device(self) -> torch.device:
         """Where the model runs."""
-        return next(self.model.parameters()).device
+        device: torch.device = next(self.model.parameters()).device
+        return device
 
+    # A string or an array is iterable too, but is one picture: the first that fits counts.
     @overload
-    def predict(
+    def predict(  # type: ignore[overload-overlap]
         self, images: ImageLike, intrinsics: np.ndarray | None = None, batch_size: int = 1
     ) -> FaceDetections: ...
 

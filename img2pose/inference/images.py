@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from img2pose.errors import InputError
@@ -98,7 +98,7 @@ def _decode(source: str | os.PathLike[str] | io.BytesIO, name: str, upright: boo
             return rgb_array(ImageOps.exif_transpose(image) if upright else image)
     except FileNotFoundError as error:
         raise InputError(f"{name}: no such image; check the path") from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise InputError(f"{name}: not a picture that Pillow can read; replace it") from error
     except _DECODING_ERRORS as error:
         raise InputError(f"{name}: cannot be read as a picture ({error}); replace it") from error

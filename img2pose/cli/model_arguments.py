@@ -1,0 +1,103 @@
+"""The flags with which a command loads a trained model."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from img2pose.errors import InputError
+from img2pose.inference.detector import Detector
+from img2pose.references import PoseReferences
+from img2pose.types import PoseStats
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags that `load_detector` reads."""
+    group = parser.add_argument_group("model")
+    group.add_argument("--checkpoint", required=True, help="model that train.py wrote")
+    group.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda if there is one)")
+    group.add_argument("--threads", type=int, help="CPU threads (default: one for each core)")
+    group.add_argument(
+        "--min_size",
+        metavar="PIXELS",
+        help="shorter side that pictures are resized to (default: the checkpoint's)",
+    )
+    group.add_argument("--max_size", metavar="PIXELS", help="longest longer side of these")
+    published = parser.add_argument_group("published weights only; other checkpoints carry these")
+    published.add_argument("--pose_mean", help=".npy file (6,), mean of the poses in boxes")
+    published.add_argument("--pose_stddev", help=".npy file (6,), their standard deviation")
+    published.add_argument("--threed_5_points", help=".npy file (5, 3) of reference points")
+    published.add_argument("--threed_68_points", help=".npy file (68, 3) of reference points")
+
+
+def add_score_threshold_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds `--score_threshold`, 0.5 by default."""
+    parser.add_argument(
+        "--score_threshold",
+        type=float,
+        default=0.5,
+        help="faces with a greater score count, 0 to 1 (default %(default)s)",
+    )
+
+
+def check_output_folder(path: str | os.PathLike[str]) -> None:
+    """Refuses a folder that cannot be made, before work starts.
+
+    Raises:
+        InputError: The path, or what would be its parent, is a file.
+    """
+    folder = Path(path).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise InputError(f"{folder}: is a file; give a folder as --output_path")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{folder}: cannot be written to; give another --output_path")
+
+
+def load_detector(args: argparse.Namespace, *, score_threshold: float) -> Detector:
+    """Loads the model that the flags describe.
+
+    Args:
+        args: Parsed flags of `add_model_arguments`.
+        score_threshold: The detector's.
+
+    Raises:
+        InputError: A file is missing or unusable, flags belong together, a value is out of range.
+    """
+    if not 0 <= score_threshold <= 1:
+        raise InputError(f"--score_threshold {score_threshold}: must be between 0 and 1")
+    _set_threads(args.threads)
+    settings: dict[str, Any] = {
+        name: value
+        for name in ("min_size", "max_size")
+        if (value := getattr(args, name)) is not None
+    }
+    _check_pair(args, "pose_mean", "pose_stddev")
+    _check_pair(args, "threed_5_points", "threed_68_points")
+    if args.pose_mean is not None:
+        settings["pose_stats"] = PoseStats.from_files(args.pose_mean, args.pose_stddev)
+    if args.threed_5_points is not None:
+        settings["references"] = PoseReferences.from_files(
+            points_68=args.threed_68_points, points_5=args.threed_5_points
+        )
+    return Detector.from_checkpoint(
+        args.checkpoint, device=args.device, score_threshold=score_threshold, **settings
+    )
+
+
+def _set_threads(threads: int | None) -> None:
+    if threads is None:
+        return
+    if threads < 1:
+        raise InputError(f"--threads {threads}: must be at least 1")
+    torch.set_num_threads(threads)
+
+
+def _check_pair(args: argparse.Namespace, first: str, second: str) -> None:
+    if (getattr(args, first) is None) != (getattr(args, second) is None):
+        raise InputError(f"--{first} and --{second} belong together: give both or none")

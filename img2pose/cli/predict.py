@@ -1,0 +1,107 @@
+"""Finds faces in pictures: drawings of them and one JSON file with their poses."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from img2pose.cli.exit_codes import exit_code_from_errors
+from img2pose.cli.model_arguments import (
+    add_model_arguments,
+    add_score_threshold_argument,
+    check_output_folder,
+    load_detector,
+)
+from img2pose.files import replace_when_complete, write_json
+from img2pose.geometry import pose_to_euler
+from img2pose.inference.images import find_images, read_image
+from img2pose.types import FaceDetections
+from img2pose.visualization import draw_faces
+
+PREDICTIONS_FILE = "predictions.json"
+_JPEG_SUFFIXES = (".jpg", ".jpeg")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line's flags."""
+    parser = argparse.ArgumentParser(
+        description="Find the faces of pictures and their poses. Writes NAME_faces.jpg (or .png)"
+        f" for each picture and {PREDICTIONS_FILE}: for each picture its path, size, camera and"
+        " faces with score, box, pose and Euler angles.",
+    )
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="picture, or folder of some")
+    parser.add_argument("--output_path", required=True, help="folder for the results")
+    add_score_threshold_argument(parser)
+    parser.add_argument(
+        "--landmarks", action="store_true", help="also draw the 68 projected reference points"
+    )
+    add_model_arguments(parser)
+    return parser
+
+
+def drawing_paths(images: Sequence[Path], folder: Path) -> list[Path]:
+    """Where the drawing of each picture goes: `NAME_faces.jpg`, `NAME_2_faces.jpg`, ...
+
+    Names are unique even on file systems that ignore case, and no picture is overwritten.
+    """
+    taken = {str(image.resolve()).casefold() for image in images}
+    targets: list[Path] = []
+    for image in images:
+        suffix = ".jpg" if image.suffix.lower() in _JPEG_SUFFIXES else ".png"
+        number, target = 1, folder / f"{image.stem}_faces{suffix}"
+        while (key := str(target.resolve()).casefold()) in taken:
+            number += 1
+            target = folder / f"{image.stem}_{number}_faces{suffix}"
+        taken.add(key)
+        targets.append(target)
+    return targets
+
+
+def _write_drawing(path: Path, picture: np.ndarray) -> None:
+    with replace_when_complete(path) as part:
+        Image.fromarray(picture).save(part, quality=92)
+
+
+def _entry(image: Path, drawing: Path, detections: FaceDetections) -> dict[str, Any]:
+    entry = {"image": str(image), "drawing": drawing.name, **detections.to_dict()}
+    angles = np.asarray(pose_to_euler(detections.poses)).tolist()
+    for face, (pitch, yaw, roll) in zip(entry["faces"], angles, strict=True):
+        face["euler_aflw2000_deg"] = {"pitch": pitch, "yaw": yaw, "roll": roll}
+    return entry
+
+
+@exit_code_from_errors
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; see `--help`."""
+    args = build_parser().parse_args(argv)
+    output = Path(args.output_path)
+    images = find_images(args.images)
+    check_output_folder(output)
+    detector = load_detector(args, score_threshold=args.score_threshold)
+    # Decoding is quick beside detection, and a damaged picture is better known before the rest.
+    for image in images:
+        read_image(image)
+    drawings = drawing_paths(images, output)
+    entries: list[dict[str, Any]] = []
+    progress = tqdm(images, desc="detecting", unit="image", disable=None, file=sys.stderr)
+    for image, drawing in zip(progress, drawings, strict=True):
+        picture = read_image(image)
+        detections = detector.predict(picture)
+        _write_drawing(
+            drawing,
+            draw_faces(picture, detections, detector.references, landmarks=args.landmarks),
+        )
+        entries.append(_entry(image, drawing, detections))
+    write_json(output / PREDICTIONS_FILE, entries, indent=1)
+    faces = sum(len(entry["faces"]) for entry in entries)
+    print(f"images: {len(entries)}")
+    print(f"faces: {faces}")
+    print(f"results: {output / PREDICTIONS_FILE}")
+    return 0

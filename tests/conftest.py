@@ -1,0 +1,57 @@
+"""What several tests need: small real faces, stores and models."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from img2pose.models.img2pose import Img2Pose, build_model
+from img2pose.references import PoseReferences
+from img2pose.types import PoseStats
+from tests.settings import PUBLISHED_STATS, SMALL_MODEL
+
+
+@pytest.fixture(autouse=True)
+def _few_threads() -> None:
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of research data that is never committed; tests that need it skip without."""
+    folder = os.environ.get("IMG2POSE_SHARED")
+    if not folder:
+        pytest.skip("IMG2POSE_SHARED is not set")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def original_references(shared: Path) -> PoseReferences:
+    """The published project's points (non-commercial, not committed)."""
+    folder = shared / "data" / "original_references"
+    return PoseReferences.from_files(
+        points_68=folder / "reference_3d_68_points_trans.npy",
+        points_5=folder / "reference_3d_5_points_trans.npy",
+    )
+
+
+@pytest.fixture(scope="session")
+def references() -> PoseReferences:
+    """The project's own points."""
+    return PoseReferences.default()
+
+
+@pytest.fixture(scope="session")
+def published_stats() -> PoseStats:
+    """Pose statistics of the published WIDER model, rounded to four decimals."""
+    return PUBLISHED_STATS
+
+
+@pytest.fixture
+def small_model(references: PoseReferences) -> Img2Pose:
+    """A real model, narrow and with random weights."""
+    torch.manual_seed(0)
+    return build_model(pose_stats=PUBLISHED_STATS, references=references, **SMALL_MODEL)
