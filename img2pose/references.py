@@ -83,9 +83,7 @@ class PoseReferences:
         for name, count in (("points_68", 68), ("points_5", 5)):
             points = _frozen(getattr(self, name), np.float64)
             if points.shape != (count, 3) or not np.isfinite(points).all():
-                raise InputError(
-                    f"{name}: {count} finite points expected, shape is {points.shape}"
-                )
+                raise InputError(f"{name}: {count} finite points expected, shape is {points.shape}")
             object.__setattr__(self, name, points)
 
     @classmethod

@@ -74,9 +74,7 @@ class PoseStats:
         except (InputError, ValueError, TypeError) as error:
             raise InputError(f"{mean_path}, {stddev_path}: {error}") from error
 
-    def write(
-        self, mean_path: str | os.PathLike[str], stddev_path: str | os.PathLike[str]
-    ) -> None:
+    def write(self, mean_path: str | os.PathLike[str], stddev_path: str | os.PathLike[str]) -> None:
         """Writes the two `.npy` files, each whole or not at all."""
         write_npy(Path(mean_path), self.mean)
         write_npy(Path(stddev_path), self.stddev)
@@ -129,7 +127,12 @@ class FaceDetections:
 
     def __post_init__(self) -> None:
         count = len(self.scores)
-        shapes = {"poses": (count, 6), "boxes": (count, 4), "scores": (count,), "intrinsics": (3, 3)}
+        shapes = {
+            "poses": (count, 6),
+            "boxes": (count, 4),
+            "scores": (count,),
+            "intrinsics": (3, 3),
+        }
         for name, shape in shapes.items():
             value = np.asarray(getattr(self, name), dtype=np.float64)
             if value.shape != shape:

@@ -14,7 +14,8 @@ from img2pose.errors import InputError
 class Main(Protocol):
     """A command: arguments (None: those of the process) -> exit code."""
 
-    def __call__(self, argv: Sequence[str] | None = None) -> int: ...
+    def __call__(self, argv: Sequence[str] | None = None) -> int:
+        """Runs the command."""
 
 
 def exit_code_from_errors(main: Callable[[Sequence[str] | None], int]) -> Main:
@@ -25,9 +26,7 @@ def exit_code_from_errors(main: Callable[[Sequence[str] | None], int]) -> Main:
 
     @functools.wraps(main)
     def wrapped(argv: Sequence[str] | None = None) -> int:
-        logging.basicConfig(
-            level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s"
-        )
+        logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
         try:
             return main(argv)
         except InputError as error:

@@ -65,9 +65,7 @@ def training_loader(
     return loader, sampler
 
 
-def validation_loader(
-    dataset: FaceDataset, *, batch_size: int, workers: int
-) -> DataLoader[Sample]:
+def validation_loader(dataset: FaceDataset, *, batch_size: int, workers: int) -> DataLoader[Sample]:
     """All pictures in the store's order."""
     return DataLoader(
         dataset,

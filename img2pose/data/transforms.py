@@ -287,7 +287,7 @@ def add_noise(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         noisy[draws < 0.01] = 0
         noisy[draws > 0.99] = 255
     else:
-        noisy = rng.poisson(pixels.astype(np.float64))
+        noisy = rng.poisson(pixels.astype(np.float64)).astype(np.float64)
     return np.clip(noisy, 0, 255).astype(np.uint8)
 
 

@@ -13,9 +13,8 @@ from torch import Tensor
 Array = TypeVar("Array", np.ndarray, Tensor)
 
 
-def _shared_dtype(values: list[np.ndarray]) -> np.dtype:
-    dtype = np.result_type(*values)
-    return dtype if dtype in (np.dtype(np.float32), np.dtype(np.float64)) else np.dtype(np.float64)
+def _shared_dtype(values: list[np.ndarray]) -> type[np.floating[Any]]:
+    return np.float32 if np.result_type(*values) == np.float32 else np.float64
 
 
 def arrays_or_tensors(arguments: int) -> Callable[[Callable[..., Tensor]], Callable[..., Any]]:
@@ -39,10 +38,10 @@ def arrays_or_tensors(arguments: int) -> Callable[[Callable[..., Tensor]], Calla
                 converted = [torch.as_tensor(v, dtype=dtype, device=device) for v in given]
                 return function(*converted, *rest, **options)
             arrays = [np.asarray(value) for value in given]
-            dtype = _shared_dtype(arrays)
+            shared = _shared_dtype(arrays)
             with torch.no_grad():
                 # A copy also frees read-only arrays from torch's warning.
-                converted = [torch.from_numpy(np.array(a, dtype=dtype)) for a in arrays]
+                converted = [torch.from_numpy(np.array(a, dtype=shared)) for a in arrays]
                 return function(*converted, *rest, **options).numpy()
 
         return wrapped

@@ -54,7 +54,7 @@ def box_intrinsics(boxes_xyxy: Tensor) -> Tensor:
     center = box_centers(boxes_xyxy)
     zero, one = torch.zeros_like(focal), torch.ones_like(focal)
     rows = [focal, zero, center[..., 0], zero, focal, center[..., 1], zero, zero, one]
-    return torch.stack(rows, -1).unflatten(-1, (3, 3))
+    return torch.stack(rows, -1).reshape(*focal.shape, 3, 3)
 
 
 @arrays_or_tensors(3)
@@ -79,4 +79,5 @@ def project_points(
     depth = homogeneous[..., 2:]
     if min_depth is not None:
         depth = depth.clamp(min=min_depth)
-    return homogeneous[..., :2] / depth
+    projected: Tensor = homogeneous[..., :2] / depth
+    return projected

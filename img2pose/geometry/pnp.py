@@ -6,9 +6,7 @@ import cv2
 import numpy as np
 
 
-def solve_pose(
-    points_3d: np.ndarray, points_2d: np.ndarray, intrinsics: np.ndarray
-) -> np.ndarray:
+def solve_pose(points_3d: np.ndarray, points_2d: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
     """Fits a pose to landmarks in float64.
 
     Args:

@@ -24,13 +24,14 @@ from img2pose.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
 
 
 def _shear_rotation(shift_xy: Tensor) -> Tensor:
-    """The rotation nearest to I + (x, y, 0) e_z^T in the Frobenius norm, (..., 2) -> (..., 3, 3)."""
+    """The rotation (..., 3, 3) nearest to I + (x, y, 0) e_z^T in the Frobenius norm."""
     root = (4 + (shift_xy * shift_xy).sum(-1)).sqrt()
     zero = torch.zeros_like(root)
     in_plane = torch.stack([shift_xy[..., 0], shift_xy[..., 1], zero], -1)
     axis_z = torch.stack([zero, zero, torch.ones_like(root)], -1)
     outer = in_plane[..., :, None] * axis_z[..., None, :]
-    # With tan(a) = c / 2 and c = |u|: sin(a) / c = 1 / root, (1 - cos(a)) / c^2 = 1 / root (root + 2).
+    # With tan(a) = c / 2 and c = |u|: sin(a) / c = 1 / root and
+    # (1 - cos(a)) / c^2 = 1 / (root (root + 2)).
     bend = (1 / (root * (root + 2)))[..., None, None]
     identity = torch.eye(3, dtype=root.dtype, device=root.device)
     turned = in_plane[..., :, None] * in_plane[..., None, :] * bend
@@ -39,7 +40,7 @@ def _shear_rotation(shift_xy: Tensor) -> Tensor:
 
 
 def _shift_in_focal_units(intrinsics: Tensor, from_xy: Tensor, to_xy: Tensor) -> Tensor:
-    """u of K_to^-1 K_from for cameras that differ in their principal points only."""
+    """U of K_to^-1 K_from for cameras that differ in their principal points only."""
     delta = from_xy - to_xy
     y = delta[..., 1] / intrinsics[..., 1, 1]
     x = (delta[..., 0] - intrinsics[..., 0, 1] * y) / intrinsics[..., 0, 0]
@@ -218,6 +219,6 @@ def _mirror_poses(poses: Tensor, normal: Tensor, offset: float) -> Tensor:
 
 
 def in_plane_rotation(angle_deg: float, scale: float = 1.0) -> np.ndarray:
-    """(2, 2) float64 matrix that turns pixel coordinates clockwise in the picture and scales them."""
+    """(2, 2) float64 matrix that turns pixels clockwise in the picture and scales them."""
     cosine, sine = math.cos(math.radians(angle_deg)), math.sin(math.radians(angle_deg))
     return scale * np.array([[cosine, -sine], [sine, cosine]])

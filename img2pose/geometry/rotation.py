@@ -41,7 +41,7 @@ def cross_matrix(vectors: Tensor) -> Tensor:
     x, y, z = vectors.unbind(-1)
     zero = torch.zeros_like(x)
     rows = [zero, -z, y, z, zero, -x, -y, x, zero]
-    return torch.stack(rows, -1).unflatten(-1, (3, 3))
+    return torch.stack(rows, -1).reshape(*x.shape, 3, 3)
 
 
 @arrays_or_tensors(1)
@@ -76,8 +76,16 @@ def matrix_to_quaternion(matrices: Tensor) -> Tensor:
     xx, yy, zz = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
     trace = xx + yy + zz
     largest = torch.stack([xx, yy, zz, trace], -1).detach().argmax(-1)
-    xy, xz, yz = m[..., 0, 1] + m[..., 1, 0], m[..., 0, 2] + m[..., 2, 0], m[..., 1, 2] + m[..., 2, 1]
-    wx, wy, wz = m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]
+    xy, xz, yz = (
+        m[..., 0, 1] + m[..., 1, 0],
+        m[..., 0, 2] + m[..., 2, 0],
+        m[..., 1, 2] + m[..., 2, 1],
+    )
+    wx, wy, wz = (
+        m[..., 2, 1] - m[..., 1, 2],
+        m[..., 0, 2] - m[..., 2, 0],
+        m[..., 1, 0] - m[..., 0, 1],
+    )
     candidates = torch.stack(
         [
             torch.stack([1 + 2 * xx - trace, xy, xz, wx], -1),
@@ -126,7 +134,8 @@ def matrix_to_rotvec(matrices: Tensor) -> Tensor:
     Returns:
         (..., 3) axis times angle in radians. At an angle of exactly pi either sign may come back.
     """
-    return quaternion_to_rotvec(matrix_to_quaternion(matrices))
+    rotvecs: Tensor = quaternion_to_rotvec(matrix_to_quaternion(matrices))
+    return rotvecs
 
 
 @arrays_or_tensors(2)

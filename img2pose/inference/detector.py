@@ -11,30 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from img2pose.errors import InputError
+from img2pose.devices import choose_device
 from img2pose.geometry import image_intrinsics, pose_box_to_image, pose_image_to_box
 from img2pose.inference.images import IMAGE_TYPES, ImageLike, image_tensor
 from img2pose.models.img2pose import Img2Pose
 from img2pose.models.weights import load_model
 from img2pose.references import PoseReferences
 from img2pose.types import FaceDetections
-
-
-def choose_device(name: str | None = None) -> torch.device:
-    """The device to run on: the named one, else a CUDA GPU where there is one, else the CPU.
-
-    Raises:
-        InputError: There is no such device here.
-    """
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        # Only using a device tells whether it is there.
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(f"device {name}: is not there; use cpu, or leave it out") from error
-    return device
 
 
 def poses_for_camera(
@@ -80,7 +63,7 @@ class Detector:
     """A model and a score threshold: pictures in, faces out.
 
     Attributes:
-        model: In eval mode.
+        model: Put into evaluation mode when the detector is built.
         score_threshold: Faces with a greater score are returned. The model's own threshold
             (`model.config.score_threshold`) holds too.
     """

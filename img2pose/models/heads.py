@@ -20,6 +20,7 @@ class ClassPredictor(nn.Module):
         self.cls_score = nn.Linear(channels, num_classes)
 
     def forward(self, features: Tensor) -> Tensor:
+        """Logits of pooled proposals."""
         logits: Tensor = self.cls_score(features)
         return logits
 
@@ -44,5 +45,6 @@ class PosePredictor(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
+        """Normalised poses of pooled proposals."""
         poses: Tensor = self.dof_pred(features)
         return poses

@@ -127,7 +127,10 @@ class Img2Pose(GeneralizedRCNN):
             bg_iou_thresh=0.3,
             batch_size_per_image=256,
             positive_fraction=0.5,
-            pre_nms_top_n={"training": config.rpn_pre_nms_train, "testing": config.rpn_pre_nms_test},
+            pre_nms_top_n={
+                "training": config.rpn_pre_nms_train,
+                "testing": config.rpn_pre_nms_test,
+            },
             post_nms_top_n={
                 "training": config.rpn_post_nms_train,
                 "testing": config.rpn_post_nms_test,

@@ -22,7 +22,6 @@ from img2pose.models.losses import pose_losses
 from img2pose.references import PoseReferences
 from img2pose.types import PoseStats
 
-
 # Pixels; a face outside the picture leaves a clipped box without area.
 MIN_BOX_SIDE = 1e-2
 
@@ -124,8 +123,9 @@ class PoseRoIHeads(RoIHeads):
         if len(pooled) == 0:
             return pooled.flatten(1)[:, :6]
         with self._norm_that_fits(len(pooled)):
-            regression = self.box_predictor(self.box_head(pooled)).unflatten(1, (-1, 6))
-        return regression[torch.arange(len(labels), device=labels.device), labels]
+            regression = self.box_predictor(self.box_head(pooled)).reshape(len(pooled), -1, 6)
+        poses: Tensor = regression[torch.arange(len(labels), device=labels.device), labels]
+        return poses
 
     @contextmanager
     def _norm_that_fits(self, count: int) -> Iterator[None]:

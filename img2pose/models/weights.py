@@ -34,8 +34,10 @@ PUBLISHED_REFERENCES_SHA256 = "2915dbdd60f19950842448bb43116efff1fd90cf89d065d3f
 # torchvision renamed these modules after 2021; the published files carry the old names.
 _RENAMED = (
     (re.compile(r"^rpn\.head\.conv\.(weight|bias)$"), r"rpn.head.conv.0.0.\1"),
-    (re.compile(r"^backbone\.fpn\.(inner|layer)_blocks\.(\d)\.(weight|bias)$"),
-     r"backbone.fpn.\1_blocks.\2.0.\3"),
+    (
+        re.compile(r"^backbone\.fpn\.(inner|layer)_blocks\.(\d)\.(weight|bias)$"),
+        r"backbone.fpn.\1_blocks.\2.0.\3",
+    ),
 )
 
 
@@ -66,8 +68,17 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (
-        OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError,
-        pickle.UnpicklingError, zipfile.BadZipFile, UnicodeDecodeError,
+        OSError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+        UnicodeDecodeError,
     ) as error:
         raise InputError(f"{path}: is no checkpoint or is damaged; {remedy}") from error
     if not isinstance(content, dict):
@@ -203,4 +214,6 @@ def load_model(
         config = config_from_mapping(ModelConfig, overrides, "model settings")
         model = Img2Pose(without_download(config), pose_stats, references)
         _load_state(model, state, name)
-    return model.to(device).eval()
+    model.to(device)
+    model.eval()
+    return model

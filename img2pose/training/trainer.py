@@ -20,6 +20,7 @@ from img2pose.config import OptimConfig, TrainConfig
 from img2pose.data.datasets import FaceDataset, Sample, TrainingDataset
 from img2pose.data.loaders import Batch, training_loader, validation_loader
 from img2pose.data.store import PoseStore
+from img2pose.devices import choose_device
 from img2pose.errors import InputError
 from img2pose.files import write_text
 from img2pose.models.img2pose import Img2Pose
@@ -243,23 +244,13 @@ def _check_labels(store: PoseStore, references: PoseReferences, source: str) -> 
         )
 
 
-def pick_device(name: str | None) -> torch.device:
-    """The device of that name; None: CUDA when there is one, else the CPU."""
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device {name!r}: cannot be used here; try --device cpu") from error
-    return device
-
-
 def _build(config: TrainConfig, resume_path: str | None, device: torch.device) -> Img2Pose:
     stats, references = _pose_stats(config), _references(config)
     start = resume_path or config.pretrained_path
     if start is None:
-        return Img2Pose(config.model, stats, references).to(device)
+        model = Img2Pose(config.model, stats, references)
+        model.to(device)
+        return model
     settings = dataclasses.asdict(config.model)
     del settings["pretrained_backbone"]
     if resume_path is not None:
@@ -291,7 +282,7 @@ def train(config: TrainConfig, resume_path: str | None = None) -> Path:
             f"{folder / 'last.pth'}: a run is there; continue it with --resume_path or choose"
             " another --prefix"
         )
-    device = pick_device(config.device)
+    device = choose_device(config.device)
     torch.manual_seed(config.optim.seed)
     state = load_training_state(resume_path) if resume_path is not None else None
     references = _references(config)
@@ -321,14 +312,15 @@ def train(config: TrainConfig, resume_path: str | None = None) -> Path:
     if state is not None:
         trainer.resume(state)
     folder.mkdir(parents=True, exist_ok=True)
-    plain = _without_tuples(dataclasses.asdict(config))
+    plain = plain_values(dataclasses.asdict(config))
     write_text(folder / "config.yaml", yaml.safe_dump(plain, sort_keys=False))
     logger.info("training on %s: %d pictures, run %s", device, len(store), folder)
     trainer.fit()
     return trainer.best_path
 
 
-def _without_tuples(value: Any) -> Any:
+def plain_values(value: Any) -> Any:
+    """Nested values as YAML knows them: lists for tuples."""
     if isinstance(value, dict):
-        return {key: _without_tuples(item) for key, item in value.items()}
-    return [_without_tuples(item) for item in value] if isinstance(value, tuple) else value
+        return {key: plain_values(item) for key, item in value.items()}
+    return [plain_values(item) for item in value] if isinstance(value, tuple) else value

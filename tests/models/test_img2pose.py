@@ -6,13 +6,13 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from tests.settings import PUBLISHED_STATS, SMALL_MODEL
 from torch import Tensor
 
 from img2pose.errors import InputError
 from img2pose.geometry import boxes_from_points, image_intrinsics, project_points
 from img2pose.models.img2pose import Img2Pose, build_model
 from img2pose.references import PoseReferences
+from tests.settings import PUBLISHED_STATS, SMALL_MODEL
 
 LOSSES = {
     "loss_classifier",
@@ -37,7 +37,10 @@ def face_targets(references: PoseReferences, poses: list[list[float]], size_hw: 
 @pytest.fixture
 def batch(references: PoseReferences) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
     generator = torch.Generator().manual_seed(1)
-    images = [torch.rand(3, 120, 160, generator=generator), torch.rand(3, 96, 96, generator=generator)]
+    images = [
+        torch.rand(3, 120, 160, generator=generator),
+        torch.rand(3, 96, 96, generator=generator),
+    ]
     targets = [
         face_targets(references, [[0, 0, 0, 0, 0, 8.0], [0, 0.3, 0, 3, 1, 12.0]], (120, 160)),
         face_targets(references, [], (96, 96)),
@@ -166,11 +169,14 @@ def test_given_weights_are_downloaded_once_by_one_flag(references: PoseReference
     from torchvision.models import ResNet18_Weights, resnet18
 
     weights = resnet18().state_dict()
-    with mock.patch(
-        "torchvision._internally_replaced_utils.load_state_dict_from_url", return_value=weights
-    ), mock.patch(
-        "torchvision.models._api.load_state_dict_from_url", return_value=weights
-    ) as transfer:
+    with (
+        mock.patch(
+            "torchvision._internally_replaced_utils.load_state_dict_from_url", return_value=weights
+        ),
+        mock.patch(
+            "torchvision.models._api.load_state_dict_from_url", return_value=weights
+        ) as transfer,
+    ):
         model = build_model(
             pose_stats=PUBLISHED_STATS, references=references, pretrained_backbone=True
         )
@@ -189,9 +195,14 @@ def test_settings_out_of_range_are_refused(
     references: PoseReferences, setting: str, value: object
 ) -> None:
     with pytest.raises(InputError, match=setting):
-        build_model(**{
-            "pose_stats": PUBLISHED_STATS, "references": references, **SMALL_MODEL, setting: value
-        })
+        build_model(
+            **{
+                "pose_stats": PUBLISHED_STATS,
+                "references": references,
+                **SMALL_MODEL,
+                setting: value,
+            }
+        )
 
 
 def test_layout_is_the_published_one(shared: Path, references: PoseReferences) -> None:

@@ -69,9 +69,7 @@ def test_without_positives_the_loss_is_zero_and_has_a_gradient(
 ) -> None:
     regression = torch.zeros(0, 6, requires_grad=True)
     empty = {"proposals": np.zeros((0, 4)), "targets": np.zeros((0, 6))}
-    found = losses_of(
-        regression, published_stats, references, **empty, cameras=np.zeros((0, 3, 3))
-    )
+    found = losses_of(regression, published_stats, references, **empty, cameras=np.zeros((0, 3, 3)))
     (found.dof_reg + found.points).backward()
     assert found.dof_reg.item() == found.points.item() == 0
 

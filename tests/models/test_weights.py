@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.settings import PUBLISHED_STATS, SMALL_MODEL
 
 from img2pose.errors import InputError
 from img2pose.models.img2pose import Img2Pose, build_model
 from img2pose.models.weights import load_model, pack_model
 from img2pose.references import PoseReferences
+from tests.settings import PUBLISHED_STATS, SMALL_MODEL
 
 
 def test_own_checkpoint_comes_back_whole(small_model: Img2Pose, tmp_path: Path) -> None:
@@ -62,9 +62,7 @@ def test_published_layouts(
     model = build_model(
         pose_stats=PUBLISHED_STATS, references=references, pretrained_backbone=False, **settings
     )
-    content = {
-        "fpn_model": published_layout(model, wrapped=wrapped, names_of_2021=names_of_2021)
-    }
+    content = {"fpn_model": published_layout(model, wrapped=wrapped, names_of_2021=names_of_2021)}
     if optimizer:
         content["optimizer"] = torch.optim.SGD(model.parameters(), lr=0.1).state_dict()
     path = tmp_path / "published.pth"

@@ -1,0 +1,143 @@
+"""The command that judges a model against landmarks."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from img2pose.cli.evaluate_landmarks import main
+from img2pose.data.annotations import Annotation, write_annotation, write_annotation_list
+from img2pose.data.store import Record, StoreMeta, write_store
+from img2pose.geometry import image_intrinsics, project_points
+from img2pose.models.img2pose import Img2Pose
+from img2pose.models.weights import pack_model
+from img2pose.references import PoseReferences
+
+SIZE_HW = (60, 80)
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def folder(
+    tmp_path: Path,
+    small_model: Img2Pose,
+    references: PoseReferences,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:
+    """The current folder: `model.pth`, three pictures, `list.txt` and the same as `list.lmdb`."""
+    monkeypatch.chdir(tmp_path)
+    torch.save(pack_model(small_model), "model.pth")
+    Path("images").mkdir()
+    records = []
+    for index in range(3):
+        rng = np.random.default_rng(index)
+        Image.fromarray(rng.integers(0, 256, (*SIZE_HW, 3), dtype=np.uint8)).save(
+            f"images/p{index}.png"
+        )
+        # The last picture has no face.
+        poses = np.array([[0.1, 0.2, 0, 0.1, 0, 6.0 + index]])[: int(index < 2)]
+        landmarks = project_points(references.points_68, poses, image_intrinsics(*SIZE_HW))
+        boxes = np.array([[*p.min(0), *p.max(0)] for p in landmarks]).reshape(-1, 4)
+        source = Path(f"p{index}.json")
+        annotation = Annotation(f"p{index}.png", boxes, tuple(landmarks), source)
+        write_annotation(source, annotation)
+        image_bytes = Path(f"images/p{index}.png").read_bytes()
+        records.append(Record(image_bytes, poses, boxes, poses, tuple(landmarks)))
+    write_annotation_list("list.txt", [f"p{index}.json" for index in range(3)])
+    write_store("list.lmdb", records, StoreMeta("box", references.sha256, "own"))
+    return tmp_path
+
+
+LIST = ["--json_list", "list.txt", "--dataset_path", "images"]
+FLAGS = ["--checkpoint", "model.pth", "--output_path", "out", "--device", "cpu"]
+
+
+def test_figures_rows_and_sheet_are_written(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*FLAGS, *LIST, "--sheet", "2", "--score_threshold", "0.1"]) == 0
+    assert {path.name for path in Path("out").iterdir()} == {
+        "summary.json",
+        "faces.csv",
+        "contact_sheet.png",
+    }
+    report = json.loads(Path("out/summary.json").read_text())
+    figures = report["figures"]
+    assert (figures["pictures"], figures["faces"]) == (3, 2)
+    assert figures["score_threshold"] == 0.1
+    assert figures["false_positives"] > 0
+    assert report["checkpoint_sha256"] == hashlib.sha256(Path("model.pth").read_bytes()).hexdigest()
+    assert report["command"].startswith("scripts/evaluate_landmarks.py --checkpoint model.pth")
+    assert report["versions"]["torch"]
+    assert "rotation_error_deg" in report["protocol"]
+    assert (report["min_size"], report["max_size"]) == (96, 192)
+    with open("out/faces.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["image"] for row in rows] == ["p0.png", "p1.png"]
+    assert sum(int(row["found_at_50"]) for row in rows) == 2 - figures["missed_at_50"]
+    assert Image.open("out/contact_sheet.png").size == (960, 480)
+    captured = capsys.readouterr()
+    assert "recall at IoU 0.5 " in captured.out
+
+
+def test_a_store_gives_the_figures_of_its_list(folder: Path) -> None:
+    assert main([*FLAGS, *LIST, "--min_size", "64"]) == 0
+    first = json.loads(Path("out/summary.json").read_text())
+    assert first["min_size"] == 64
+    assert main([*FLAGS, "--lmdb", "list.lmdb", "--min_size", "64"]) == 0
+    second = json.loads(Path("out/summary.json").read_text())
+    assert first["figures"] == second["figures"]
+    assert not Path("out/contact_sheet.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--json_list", "gone.txt", "--dataset_path", "images"], "gone.txt"),
+        (["--json_list", "list.txt"], "--dataset_path"),
+        (["--json_list", "list.txt", "--dataset_path", "elsewhere"], "elsewhere"),
+        (["--lmdb", "gone.lmdb"], "gone.lmdb"),
+        (["--lmdb", "list.txt"], "list.txt"),
+        (["--lmdb", "list.lmdb", "--dataset_path", "images"], "--dataset_path"),
+        ([*LIST, "--checkpoint", "list.txt"], "list.txt"),
+        ([*LIST, "--sheet", "-1"], "--sheet"),
+        ([*LIST, "--score_threshold", "2"], "--score_threshold"),
+        ([*LIST, "--output_path", "list.txt"], "list.txt"),
+        (["--json_list", "damaged.txt", "--dataset_path", "images"], "damaged.png"),
+    ],
+)
+def test_bad_input_is_named_in_one_line_and_leaves_nothing(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], named: str
+) -> None:
+    (folder / "images/damaged.png").write_bytes(b"words")
+    empty = Annotation("damaged.png", np.zeros((0, 4)), (), Path("damaged.json"))
+    write_annotation("damaged.json", empty)
+    write_annotation_list("damaged.txt", ["damaged.json"])
+    before = sorted(folder.rglob("*"))
+    assert main([*FLAGS, *arguments]) == 2
+    error = capsys.readouterr().err.replace("\r", "\n").rstrip("\n").splitlines()
+    assert len([line for line in error if line]) == 1
+    assert named in error[-1]
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_the_scripts_run(folder: Path) -> None:
+    for script in ("evaluate_landmarks", "predict"):
+        done = subprocess.run(
+            [sys.executable, ROOT / "scripts" / f"{script}.py", "--help"],
+            capture_output=True,
+            text=True,
+            env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "--checkpoint" in done.stdout

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from img2pose.evaluation.metrics import (
+    average_precision,
+    iou_matrix,
+    landmark_error,
+    match_detections,
+    rotation_error_deg,
+)
+
+
+def test_iou_of_known_boxes() -> None:
+    a = np.array([[0, 0, 10, 10], [5, 5, 5, 5.0]])
+    b = np.array([[0, 0, 10, 10], [5, 0, 15, 10], [20, 20, 30, 30], [10, 0, 20, 10]])
+    np.testing.assert_allclose(iou_matrix(a, b), [[1, 1 / 3, 0, 0], [0, 0, 0, 0]])
+
+
+def test_iou_of_fractional_boxes_counts_edges_not_pixels() -> None:
+    np.testing.assert_allclose(iou_matrix([[0, 0, 1, 1]], [[0.5, 0, 1.5, 1]]), [[1 / 3]])
+
+
+def test_iou_of_inverted_boxes_is_zero() -> None:
+    assert iou_matrix([[10, 10, 0, 0]], [[0, 0, 10, 10]]) == 0
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 3), (2, 0), (0, 0)])
+def test_iou_of_no_boxes(first: int, second: int) -> None:
+    assert iou_matrix(np.zeros((first, 4)), np.zeros((second, 4))).shape == (first, second)
+
+
+def test_the_best_scored_detection_chooses_first() -> None:
+    ious = np.array([[0.9], [0.6]])
+    assert match_detections(np.array([0.6, 0.9]), ious, 0.5).tolist() == [-1, 0]
+    assert match_detections(np.array([0.9, 0.6]), ious, 0.5).tolist() == [0, -1]
+
+
+def test_a_detection_whose_best_truth_is_taken_takes_the_next() -> None:
+    ious = np.array([[0.9, 0.1], [0.8, 0.6]])
+    assert match_detections(np.array([0.9, 0.8]), ious, 0.5).tolist() == [0, 1]
+
+
+def test_overlap_must_reach_the_threshold() -> None:
+    assert match_detections(np.array([1.0]), np.array([[0.5]]), 0.5).tolist() == [0]
+    assert match_detections(np.array([1.0]), np.array([[0.499]]), 0.5).tolist() == [-1]
+    assert match_detections(np.array([1.0]), np.zeros((1, 0)), 0.5).tolist() == [-1]
+    assert match_detections(np.zeros(0), np.zeros((0, 2)), 0.5).tolist() == []
+
+
+@pytest.mark.parametrize("angle_deg", [0.0, 1e-4, 30, 90, 179.9])
+def test_rotation_error_is_the_angle_between(angle_deg: float) -> None:
+    base = Rotation.from_rotvec([0.3, -0.7, 0.2])
+    turn = Rotation.from_rotvec(np.deg2rad(angle_deg) * np.array([0.6, 0, 0.8]))
+    first = np.concatenate([base.as_rotvec(), [1, 2, 3]])
+    second = np.concatenate([(base * turn).as_rotvec(), [7, 8, 9]])
+    assert rotation_error_deg(first, second) == pytest.approx(angle_deg, abs=1e-7)
+
+
+def test_landmark_error_is_a_share_of_the_outer_eye_distance() -> None:
+    truth = np.random.default_rng(0).normal(size=(2, 68, 2))
+    truth[:, 36], truth[:, 45] = (0, 0), (30, 40)
+    np.testing.assert_allclose(landmark_error(truth + np.array([3, 4]), truth), [0.1, 0.1])
+    assert landmark_error(truth[0], truth[0]) == 0
+    truth[0, 45] = truth[0, 36]
+    assert np.isinf(landmark_error(truth[0], truth[0]))
+
+
+def test_average_precision_of_known_rankings() -> None:
+    assert average_precision([0.9, 0.8], [True, True], 2) == 1
+    assert average_precision([0.9, 0.8], [True, True], 4) == 0.5
+    assert average_precision([], [], 3) == 0
+    assert average_precision([0.9], [False], 3) == 0
+    assert average_precision([0.9], [False], 0) is None
+    # Right, wrong, right: precision 1 at the first half of recall, 2/3 at the second.
+    assert average_precision([0.7, 0.9, 0.8], [True, True, False], 2) == pytest.approx(5 / 6)
+    # A wrong first detection: the envelope is 2/3 throughout.
+    assert average_precision([0.9, 0.8, 0.7], [False, True, True], 2) == pytest.approx(2 / 3)

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from img2pose.config import ModelConfig, TrainConfig, config_from_mapping, read_config
+from img2pose.errors import InputError
+
+CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_shipped_configs_are_valid_and_say_what_to_expect(path: Path) -> None:
+    read_config(TrainConfig, path)
+    head = path.read_text()
+    assert all(word in head for word in ("# Source:", "# Command:", "# Expect:"))
+
+
+def test_file_then_overrides(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("model: {depth: 50, min_size: [300, 400]}\noptim: {lr: 1e-3}\n")
+    config = read_config(TrainConfig, path, {"model.depth": "34", "data.random_flip": "true"})
+    assert config.model.depth == 34
+    assert config.model.min_size == (300, 400)
+    assert config.optim.lr == 0.001
+    assert config.data.random_flip is True
+
+
+@pytest.mark.parametrize("spelling", ["200, 300", "200,300", "[200, 300]"])
+def test_lists_of_sizes(spelling: str) -> None:
+    config = read_config(TrainConfig, None, {"model.min_size": spelling})
+    assert config.model.min_size == (200, 300)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("modle: {depth: 18}", "modle"),
+        ("model: {deph: 18}", "deph"),
+        ("model: {depth: eighteen}", "depth"),
+        ("model: {depth: 18.5}", "depth"),
+        ("model: {depth: true}", "depth"),
+        ("optim: {lr: .nan}", "lr"),
+        ("optim: {lr: -1}", "lr"),
+        ("optim: {schedule: cosine}", "schedule"),
+        ("data: {random_flip: 1}", "random_flip"),
+        ("data: {scale_range: [2, 1]}", "scale_range"),
+        ("data: {scale_range: [1, 2, 3]}", "scale_range"),
+        ("data: {threed_5_points: a.npy}", "threed_68_points"),
+        ("workspace: 3", "workspace"),
+        ("- a list", "mapping"),
+        ("model: 3", "model"),
+        ("a: [1", "YAML"),
+    ],
+)
+def test_faults_name_the_file_and_the_field(tmp_path: Path, text: str, named: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=named) as error:
+        read_config(TrainConfig, path)
+    assert "bad.yaml" in str(error.value)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.yaml"):
+        read_config(TrainConfig, tmp_path / "none.yaml")
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=True) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=6,
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["depth", "norm", "min_size", "max_size", "min_depth"]), PLAIN)
+)
+@settings(max_examples=200, deadline=None)
+def test_any_plain_values_are_taken_or_refused_in_words(values: dict[str, object]) -> None:
+    try:
+        config = config_from_mapping(ModelConfig, values, "file.yaml")
+    except InputError as error:
+        assert "file.yaml" in str(error)
+    else:
+        assert isinstance(config.depth, int)
+
+
+def test_every_field_is_described() -> None:
+    for kind in (ModelConfig, TrainConfig):
+        for name in kind.__dataclass_fields__:
+            assert f"        {name}: " in (kind.__doc__ or "")
+
+
+def test_plain_yaml_of_a_config_reads_back() -> None:
+    config = read_config(TrainConfig, None, {"model.depth": 50})
+    from dataclasses import asdict
+
+    from img2pose.training.trainer import plain_values
+
+    text = yaml.safe_dump(plain_values(asdict(config)))
+    assert config_from_mapping(TrainConfig, yaml.safe_load(text)) == config
