@@ -21,7 +21,7 @@ from img2pose.cli.model_arguments import (
 )
 from img2pose.files import replace_when_complete, write_json
 from img2pose.geometry import pose_to_euler
-from img2pose.inference.images import find_images, read_image
+from img2pose.images import find_images, read_image
 from img2pose.types import FaceDetections
 from img2pose.visualization import draw_faces
 

@@ -25,7 +25,7 @@ from img2pose.evaluation.metrics import (
     rotation_error_deg,
 )
 from img2pose.geometry import boxes_from_points, project_points, solve_pose
-from img2pose.inference.images import decode_image, read_image
+from img2pose.images import decode_image, read_image
 from img2pose.references import PoseReferences
 from img2pose.types import FaceDetections
 

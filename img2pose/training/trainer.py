@@ -41,7 +41,7 @@ def build_optimizer(model: Img2Pose, config: OptimConfig) -> Optimizer:
         return SGD(
             trained, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
         )
-    return AdamW(trained, lr=config.lr, weight_decay=config.weight_decay)
+    return AdamW(trained, lr=config.lr, weight_decay=config.weight_decay, fused=True)
 
 
 def to_device(batch: Batch, device: torch.device) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
@@ -101,11 +101,13 @@ class Trainer:
         return self.folder / "last.pth"
 
     def resume(self, state: TrainingState) -> None:
-        """Continues a run at the start of its next epoch."""
+        """Continues a run at the start of the first epoch that is not complete."""
         self.optimizer.load_state_dict(state.optimizer)
         self.schedule.load_state_dict(state.schedule)
         self.early_stop.load_state_dict(state.early_stop)
-        self.epoch, self.step = state.epoch, state.step
+        self.epoch = state.epoch
+        # Steps of an interrupted epoch are done again, at the rates they had.
+        self.step = state.epoch * len(self.training)
         torch.set_rng_state(state.torch_random_state)
 
     def save(self, path: Path) -> None:

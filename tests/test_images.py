@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from img2pose.errors import InputError
-from img2pose.inference.images import (
+from img2pose.images import (
     decode_image,
     find_images,
     image_tensor,

@@ -1,0 +1,43 @@
+"""Small pictures of the reference head: data of our own for tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from img2pose.geometry import image_intrinsics, project_points, rotvec_to_matrix
+from img2pose.references import PoseReferences, default_mesh
+from sim3dr import rasterize, shade, vertex_normals
+
+
+def render_head(pose: np.ndarray, size_hw: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """(H, W, 3) uint8 RGB: the head in a pose before a blurred pattern."""
+    mesh = default_mesh()
+    in_camera = mesh.vertices @ rotvec_to_matrix(pose[:3]).T + pose[3:]
+    camera = image_intrinsics(*size_hw)
+    on_screen = in_camera @ camera.T
+    screen = np.column_stack([on_screen[:, :2] / on_screen[:, 2:], in_camera[:, 2]])
+    skin = rng.uniform([150, 100, 80], [250, 200, 180])
+    colours = shade(skin, vertex_normals(in_camera, mesh.triangles))
+    pattern = rng.integers(0, 256, (size_hw[0] // 8, size_hw[1] // 8, 3)).astype(np.uint8)
+    background = cv2.resize(pattern, size_hw[::-1], interpolation=cv2.INTER_CUBIC)
+    image = rasterize(screen, mesh.triangles, colours, *size_hw, background=background).image
+    return image.clip(0, 255).astype(np.uint8)
+
+
+def write_face_photographs(folder: Path, references: PoseReferences, count: int) -> Path:
+    """Writes `face_N.jpg` and `face_N.pts` with one head each; returns the folder."""
+    rng = np.random.default_rng(3)
+    for index in range(count):
+        size_hw = (120, 160) if index % 2 else (144, 128)
+        depth = rng.uniform(6, 9)
+        pose = np.array([*rng.normal(0, 0.25, 3), *rng.uniform(-0.15, 0.15, 2) * depth, depth])
+        image = render_head(pose, size_hw, rng)
+        cv2.imwrite(str(folder / f"face_{index}.jpg"), image[..., ::-1])
+        points = project_points(references.points_68, pose[None], image_intrinsics(*size_hw))[0]
+        rows = "\n".join(f"{x:.3f} {y:.3f}" for x, y in points)
+        text = f"version: 1\nn_points: 68\n{{\n{rows}\n}}\n"
+        (folder / f"face_{index}.pts").write_text(text)
+    return folder

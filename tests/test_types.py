@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from img2pose.errors import InputError
+from img2pose.types import FaceDetections, FaceTargets, PoseStats
+
+
+def test_statistics_come_back_from_their_files(tmp_path: Path) -> None:
+    stats = PoseStats(np.arange(6), np.arange(1, 7))
+    mean, stddev = tmp_path / "mean.npy", tmp_path / "stddev.npy"
+    stats.write(mean, stddev)
+    loaded = PoseStats.from_files(mean, stddev)
+    np.testing.assert_array_equal(loaded.mean, stats.mean)
+    np.testing.assert_array_equal(loaded.stddev, stats.stddev)
+
+
+@pytest.mark.parametrize(
+    ("mean", "stddev"),
+    [
+        (np.zeros(5), np.ones(6)),
+        (np.zeros(6), np.zeros(6)),
+        (np.full(6, np.nan), np.ones(6)),
+        (np.zeros(6), -np.ones(6)),
+    ],
+)
+def test_unusable_statistics_are_refused(mean: np.ndarray, stddev: np.ndarray) -> None:
+    with pytest.raises(InputError):
+        PoseStats(mean, stddev)
+
+
+def test_files_that_hold_something_else_are_named(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.npy", tmp_path / "bad.npy"
+    np.save(good, np.ones(6))
+    for content in (b"", b"text", b"\x93NUMPY\x01\x00"):
+        bad.write_bytes(content)
+        with pytest.raises(InputError, match=r"bad\.npy"):
+            PoseStats.from_files(bad, good)
+    np.save(bad, np.array(["a"] * 6))
+    with pytest.raises(InputError, match=r"bad\.npy"):
+        PoseStats.from_files(good, bad)
+    np.save(bad, np.array([{}] * 6), allow_pickle=True)
+    with pytest.raises(InputError, match=r"bad\.npy"):
+        PoseStats.from_files(good, bad)
+
+
+def test_detections_check_their_shapes_and_may_be_empty() -> None:
+    empty = FaceDetections(np.zeros((0, 6)), np.zeros((0, 4)), np.zeros(0), np.eye(3), (10, 20))
+    assert len(empty) == 0
+    assert empty.to_dict()["faces"] == []
+    with pytest.raises(ValueError, match="boxes"):
+        FaceDetections(np.zeros((1, 6)), np.zeros((2, 4)), np.zeros(1), np.eye(3), (10, 20))
+
+
+def test_above_keeps_the_greater_scores() -> None:
+    faces = FaceDetections(
+        np.arange(12).reshape(2, 6), np.zeros((2, 4)), np.array([0.9, 0.5]), np.eye(3), (10, 20)
+    )
+    kept = faces.above(0.5)
+    assert kept.scores.tolist() == [0.9]
+    assert kept.to_dict()["faces"][0]["pose"] == [0, 1, 2, 3, 4, 5]
+
+
+def test_targets_check_their_lengths() -> None:
+    with pytest.raises(ValueError, match=r"\(N, 4\)"):
+        FaceTargets(torch.zeros(2, 4), torch.zeros(1, 6))
