@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -39,10 +41,20 @@ class EpochSampler(Sampler[tuple[int, int]]):
         return ((self.epoch, index) for index in order.tolist())
 
 
+def _worker_settings(workers: int) -> dict[str, Any]:
+    if workers == 0:
+        return {}
+    # Forked, a worker inherits the thread pools of OpenCV and OpenMP without their threads, and
+    # may wait for them for ever.
+    return {
+        "multiprocessing_context": "spawn",
+        "persistent_workers": True,
+        "worker_init_fn": _one_thread,
+    }
+
+
 def _one_thread(_worker: int) -> None:
     # The workers are the parallelism; OpenCV's own threads would fight them.
-    import cv2
-
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
 
@@ -59,8 +71,7 @@ def training_loader(
         num_workers=workers,
         collate_fn=collate,
         drop_last=len(dataset) >= batch_size,
-        persistent_workers=workers > 0,
-        worker_init_fn=_one_thread,
+        **_worker_settings(workers),
     )
     return loader, sampler
 
@@ -72,6 +83,5 @@ def validation_loader(dataset: FaceDataset, *, batch_size: int, workers: int) ->
         batch_size=batch_size,
         num_workers=workers,
         collate_fn=collate,
-        persistent_workers=workers > 0,
-        worker_init_fn=_one_thread,
+        **_worker_settings(workers),
     )

@@ -64,7 +64,7 @@ def test_a_run_leaves_checkpoints_its_config_and_a_log(face_dataset: Path, tmp_p
 
 
 def test_training_lowers_the_loss(face_dataset: Path, tmp_path: Path) -> None:
-    config = small_run(face_dataset, tmp_path, **{"optim.epochs": 12, "optim.lr": 2e-3})
+    config = small_run(face_dataset, tmp_path, **{"optim.epochs": 8, "optim.lr": 2e-3})
     seen: list[float] = []
     original = Trainer._train_step
 
@@ -76,7 +76,7 @@ def test_training_lowers_the_loss(face_dataset: Path, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trainer, "_train_step", recording)
         train(config)
-    assert sum(seen[-6:]) < 0.5 * sum(seen[:6])
+    assert sum(seen[-4:]) < 0.6 * sum(seen[:4])
 
 
 def test_the_same_run_gives_the_same_weights(face_dataset: Path, tmp_path: Path) -> None:
