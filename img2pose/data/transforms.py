@@ -255,8 +255,9 @@ class Augmentation:
         if config.contrast_augmentation and rng.random() < 0.5:
             contrast = rng.uniform(0.5, 1.5)
         if gain != 1 or contrast != 1:
-            mean = pixels.mean() * (1 - contrast)
-            pixels = cv2.convertScaleAbs(pixels, alpha=gain * contrast, beta=gain * mean)
+            levels = np.arange(256)
+            changed = gain * (contrast * levels + (1 - contrast) * pixels.mean())
+            pixels = cv2.LUT(pixels, changed.round().clip(0, 255).astype(np.uint8))
         if rng.random() < config.grayscale_probability:
             gray = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
             pixels = cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB)

@@ -198,6 +198,17 @@ def test_each_colour_setting_does_something(
     assert any((pixels != c).any() for c in changed)
 
 
+def test_contrast_keeps_the_order_of_grey_levels(references: PoseReferences) -> None:
+    ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+    augment = Augmentation(DataConfig(contrast_augmentation=True, brightness=0.5), references)
+    spreads = []
+    for seed in range(20):
+        changed = augment.change_colours(ramp, np.random.default_rng(seed))[0, :, 0].astype(int)
+        assert (np.diff(changed) >= 0).all()
+        spreads.append(np.ptp(changed[64:192]))
+    assert min(spreads) < 100 < max(spreads)
+
+
 def test_noise_of_each_kind() -> None:
     pixels = np.full((64, 64, 3), 128, dtype=np.uint8)
     spread = [add_noise(pixels, np.random.default_rng(seed)).std() for seed in range(12)]
