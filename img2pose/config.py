@@ -81,10 +81,26 @@ class ModelConfig:
         _check_choice(self, "norm", ("frozen_bn", "batch_norm", "group_norm"))
         _check_choice(self, "pose_norm", ("batch_norm", "layer_norm"))
         _check_choice(self, "trainable_stages", range(6))
+        if self.pretrained_backbone and self.norm == "group_norm":
+            raise InputError(
+                "norm: there are no pretrained weights with group_norm; set"
+                " pretrained_backbone to false"
+            )
         if not self.min_size:
             raise InputError("min_size: give at least one size")
-        for name in ("fpn_channels", "max_size", "proposals_per_image", "max_detections"):
+        counts = ("fpn_channels", "max_size", "proposals_per_image", "max_detections")
+        proposals = (
+            "rpn_pre_nms_train",
+            "rpn_pre_nms_test",
+            "rpn_post_nms_train",
+            "rpn_post_nms_test",
+        )
+        for name in (*counts, *proposals):
             _check_range(self, name, low=1)
+        for name in ("box_x_factor", "box_y_factor", "box_forehead"):
+            _check_range(self, name, low=0)
+        if self.min_depth is not None and self.min_depth <= 0:
+            raise InputError(f"min_depth: must be positive, not {self.min_depth}")
         for size in self.min_size:
             if size < 1:
                 raise InputError(f"min_size: sizes must be positive, not {size}")
@@ -151,6 +167,8 @@ class DataConfig:
                 raise InputError(f"{name}: two positive numbers, low first, not {low}, {high}")
         if (self.threed_68_points is None) != (self.threed_5_points is None):
             raise InputError("threed_68_points and threed_5_points: give both or none")
+        if (self.pose_mean is None) != (self.pose_stddev is None):
+            raise InputError("pose_mean and pose_stddev: give both or none")
 
 
 @dataclass(frozen=True)
@@ -168,17 +186,17 @@ class OptimConfig:
         clip_gradient_norm: Largest norm of all gradients together; 0 leaves them.
         epochs: Most passes over the training set.
         batch_size: Images a step and process.
-        schedule: `plateau`: a tenth (`lr_plateau_factor`) after epochs without a better
-            validation loss. `linear`: constant, then linearly to zero over the last
+        schedule: `plateau`: a tenth (`lr_plateau_factor`) after validations without a
+            better loss. `linear`: constant, then linearly to zero over the last
             `decay_fraction` of all steps. `constant`.
         warmup_steps: Steps over which the rate rises linearly from zero.
         decay_fraction: See `schedule`.
         lr_plateau_factor: See `schedule`.
-        lr_plateau_patience: Epochs without improvement that are borne.
+        lr_plateau_patience: Validations without improvement that are borne.
         lr_plateau_threshold: Relative improvement that counts.
-        lr_plateau_cooldown: Epochs after a reduction that are not counted.
+        lr_plateau_cooldown: Validations after a reduction that are not counted.
         lr_plateau_min: Smallest rate.
-        early_stop_patience: Epochs without a better validation loss after which training ends;
+        early_stop_patience: Validations without a better loss after which training ends;
             0 never.
         seed: Of weights, order, sampling and augmentation.
     """
@@ -209,7 +227,12 @@ class OptimConfig:
         for name in ("lr", "lr_plateau_factor"):
             if getattr(self, name) <= 0:
                 raise InputError(f"{name}: must be positive, not {getattr(self, name)}")
-        _check_range(self, "decay_fraction", low=0, high=1)
+        for name in ("decay_fraction", "momentum"):
+            _check_range(self, name, low=0, high=1)
+        if self.lr_plateau_factor >= 1:
+            raise InputError(f"lr_plateau_factor: must be below 1, not {self.lr_plateau_factor}")
+        for name in ("lr_plateau_patience", "lr_plateau_cooldown", "lr_plateau_min", "seed"):
+            _check_range(self, name, low=0)
         for name in ("warmup_steps", "early_stop_patience", "clip_gradient_norm", "weight_decay"):
             _check_range(self, name, low=0)
 
@@ -243,6 +266,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("log_every_steps", "validate_every_epochs"):
             _check_range(self, name, low=1)
+        if not self.prefix or not self.workspace:
+            raise InputError("workspace and prefix: must not be empty")
 
 
 def _check_choice(config: object, name: str, choices: Sequence[object]) -> None:
@@ -297,7 +322,7 @@ def _convert(value: Any, kind: Any, name: str) -> Any:
         number = kind(value.strip() if isinstance(value, str) else value)
         if kind is int and not isinstance(value, str) and number != value:
             raise ValueError
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{name}: a number ({kind.__name__}) expected, not {value!r}") from error
     if number != number or number in (float("inf"), float("-inf")):
         raise InputError(f"{name}: must be finite, not {value!r}")
@@ -367,6 +392,10 @@ def nested_from_dotted(assignments: Mapping[str, Any]) -> dict[str, Any]:
         level = nested
         for parent in parents:
             level = level.setdefault(parent, {})
+            if not isinstance(level, dict):
+                raise InputError(f"{dotted}: {parent} is set to one value too; give one of the two")
+        if isinstance(level.get(last), dict):
+            raise InputError(f"{dotted}: its parts are set too; give one of the two")
         level[last] = value
     return nested
 
@@ -388,4 +417,6 @@ def read_config(
     """
     values = _read_yaml(path) if path is not None else {}
     _merge(values, nested_from_dotted(overrides or {}))
-    return config_from_mapping(kind, values, str(path) if path is not None else "options")
+    sources = [str(path)] if path is not None else []
+    sources += ["command line"] if overrides else []
+    return config_from_mapping(kind, values, " and ".join(sources) or "options")

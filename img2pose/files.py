@@ -5,12 +5,57 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from img2pose.errors import InputError
+
+
+def read_npy(
+    path: str | os.PathLike[str], shape: tuple[int, ...], remedy: str
+) -> NDArray[np.float64]:
+    """Reads one array of finite numbers.
+
+    Args:
+        path: `.npy` file.
+        shape: The only shape that will do.
+        remedy: What the error tells the user to do.
+
+    Raises:
+        InputError: The file is missing, damaged or holds something else.
+    """
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: cannot be read as a .npy file; {remedy}") from error
+    if not isinstance(array, np.ndarray) or not np.issubdtype(array.dtype, np.number):
+        raise InputError(f"{path}: holds no array of numbers; {remedy}")
+    if array.shape != shape:
+        raise InputError(f"{path}: must have shape {shape}, not {array.shape}; {remedy}")
+    if np.iscomplexobj(array) or not np.isfinite(array).all():
+        raise InputError(f"{path}: has values that are not finite real numbers; {remedy}")
+    return array.astype(np.float64)
+
+
+def check_output_folder(path: str | os.PathLike[str]) -> None:
+    """Refuses a folder that cannot be made, before work starts.
+
+    Raises:
+        InputError: The path, or what would be above it, is a file or cannot be written to.
+    """
+    folder = Path(path).absolute()
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        raise InputError(f"{folder}: is a file; give a folder for the output")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{folder}: cannot be written to; give another folder for the output")
 
 
 @contextmanager
@@ -24,6 +69,7 @@ def replace_when_complete(path: str | os.PathLike[str]) -> Iterator[Path]:
         Path to write to, in the same folder and so on the same file system.
     """
     target = Path(path)
+    folder_is_new = not target.parent.exists()
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(
         dir=target.parent, prefix=f".{target.stem}.", suffix=f".part{target.suffix}"
@@ -42,6 +88,9 @@ def replace_when_complete(path: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException:
         with suppress(FileNotFoundError):
             part.unlink()
+        if folder_is_new:
+            with suppress(OSError):
+                target.parent.rmdir()
         raise
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from img2pose.errors import InputError
+from img2pose.files import read_npy
 
 POINTS_68_FILE = "reference_3d_68_points_trans.npy"
 POINTS_5_FILE = "reference_3d_5_points_trans.npy"
@@ -32,25 +33,13 @@ def references_folder() -> Path:
     )
 
 
-def _read_points(path: str | os.PathLike[str], count: int) -> np.ndarray:
-    remedy = f"give a .npy file of shape ({count}, 3)"
-    try:
-        points = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: cannot be read as an array; {remedy}") from error
-    if not isinstance(points, np.ndarray) or points.shape != (count, 3):
-        found = getattr(points, "shape", "no array")
-        raise InputError(f"{path}: {count} reference points expected, shape is {found}; {remedy}")
-    return points
-
-
 def _frozen(array: np.ndarray, dtype: type) -> np.ndarray:
     copy: np.ndarray = np.array(array, dtype=dtype)
     copy.flags.writeable = False
     return copy
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FaceMesh:
     """A triangle mesh in the reference frame.
 
@@ -63,7 +52,7 @@ class FaceMesh:
     triangles: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PoseReferences:
     """Points of the rigid reference face that poses refer to.
 
@@ -83,7 +72,9 @@ class PoseReferences:
         for name, count in (("points_68", 68), ("points_5", 5)):
             points = _frozen(getattr(self, name), np.float64)
             if points.shape != (count, 3) or not np.isfinite(points).all():
-                raise InputError(f"{name}: {count} finite points expected, shape is {points.shape}")
+                raise InputError(
+                    f"{name}: finite numbers of shape ({count}, 3) expected, not {points.shape}"
+                )
             object.__setattr__(self, name, points)
 
     @classmethod
@@ -100,7 +91,8 @@ class PoseReferences:
         Raises:
             InputError: A file cannot be read or holds something else.
         """
-        return cls(_read_points(points_68, 68), _read_points(points_5, 5))
+        remedy = "give reference points as made by scripts/build_pose_references.py"
+        return cls(read_npy(points_68, (68, 3), remedy), read_npy(points_5, (5, 3), remedy))
 
     @property
     def sha256(self) -> str:

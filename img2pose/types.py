@@ -12,27 +12,12 @@ import torch
 from torch import Tensor
 
 from img2pose.errors import InputError
-from img2pose.files import write_npy
+from img2pose.files import read_npy, write_npy
+
+_STATS_REMEDY = "make it with scripts/convert_json_list_to_lmdb.py --train"
 
 
-def _read_vector(path: str | os.PathLike[str]) -> np.ndarray:
-    try:
-        vector: np.ndarray = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(
-            f"{path}: cannot be read as a .npy file of 6 numbers; make it with"
-            " scripts/convert_json_list_to_lmdb.py --train"
-        ) from error
-    if not isinstance(vector, np.ndarray) or vector.shape != (6,):
-        shape = getattr(vector, "shape", "no array")
-        raise InputError(
-            f"{path}: pose statistics must have shape (6,), not {shape}; make them with"
-            " scripts/convert_json_list_to_lmdb.py --train"
-        )
-    return vector
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PoseStats:
     """Mean and standard deviation of a training set's poses in their boxes.
 
@@ -68,11 +53,11 @@ class PoseStats:
         Raises:
             InputError: A file cannot be read or does not hold six usable numbers.
         """
-        mean, stddev = _read_vector(mean_path), _read_vector(stddev_path)
+        mean, stddev = (read_npy(path, (6,), _STATS_REMEDY) for path in (mean_path, stddev_path))
         try:
             return cls(mean, stddev)
-        except (InputError, ValueError, TypeError) as error:
-            raise InputError(f"{mean_path}, {stddev_path}: {error}") from error
+        except InputError as error:
+            raise InputError(f"{mean_path}, {stddev_path}: {error}; {_STATS_REMEDY}") from error
 
     def write(self, mean_path: str | os.PathLike[str], stddev_path: str | os.PathLike[str]) -> None:
         """Writes the two `.npy` files, each whole or not at all."""
@@ -80,7 +65,7 @@ class PoseStats:
         write_npy(Path(stddev_path), self.stddev)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FaceTargets:
     """Faces of one training image.
 
@@ -106,7 +91,7 @@ class FaceTargets:
         return {"boxes": self.boxes_xyxy, "labels": labels, "dofs": self.poses_in_image}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FaceDetections:
     """Faces found in one photograph, best first.
 

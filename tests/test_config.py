@@ -52,6 +52,14 @@ def test_lists_of_sizes(spelling: str) -> None:
         ("data: {scale_range: [1, 2, 3]}", "scale_range"),
         ("data: {threed_5_points: a.npy}", "threed_68_points"),
         ("workspace: 3", "workspace"),
+        ("optim: {epochs: .inf}", "epochs"),
+        ("optim: {seed: -1}", "seed"),
+        ("optim: {momentum: -1}", "momentum"),
+        ("optim: {lr_plateau_factor: 1.0}", "lr_plateau_factor"),
+        ("model: {norm: group_norm}", "pretrained_backbone"),
+        ("model: {box_x_factor: -1}", "box_x_factor"),
+        ("model: {rpn_post_nms_test: 0}", "rpn_post_nms_test"),
+        ("prefix: ''", "prefix"),
         ("- a list", "mapping"),
         ("model: 3", "model"),
         ("a: [1", "YAML"),
@@ -63,6 +71,14 @@ def test_faults_name_the_file_and_the_field(tmp_path: Path, text: str, named: st
     with pytest.raises(InputError, match=named) as error:
         read_config(TrainConfig, path)
     assert "bad.yaml" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "overrides", [{"data": "x", "data.workers": "0"}, {"data.workers": "0", "data": "x"}]
+)
+def test_a_value_and_its_parts_cannot_both_be_set(overrides: dict[str, str]) -> None:
+    with pytest.raises(InputError, match="data"):
+        read_config(TrainConfig, None, overrides)
 
 
 def test_missing_file(tmp_path: Path) -> None:

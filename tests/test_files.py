@@ -28,6 +28,12 @@ def test_an_error_leaves_the_old_file_and_no_part(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["value.txt"]
 
 
+def test_an_error_leaves_no_new_folder(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), replace_when_complete(tmp_path / "new" / "value.txt"):
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_numbers_that_json_lacks_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "nan.json", float("nan"))

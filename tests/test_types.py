@@ -36,7 +36,7 @@ def test_unusable_statistics_are_refused(mean: np.ndarray, stddev: np.ndarray) -
 def test_files_that_hold_something_else_are_named(tmp_path: Path) -> None:
     good, bad = tmp_path / "good.npy", tmp_path / "bad.npy"
     np.save(good, np.ones(6))
-    for content in (b"", b"text", b"\x93NUMPY\x01\x00"):
+    for content in (b"", b"text", b"\x93NUMPY\x01\x00", b"PK\x03\x04damaged"):
         bad.write_bytes(content)
         with pytest.raises(InputError, match=r"bad\.npy"):
             PoseStats.from_files(bad, good)

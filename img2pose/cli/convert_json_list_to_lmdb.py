@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 import itertools
 import multiprocessing
 import os
@@ -18,7 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from img2pose.cli.exit_codes import exit_code_from_errors
@@ -26,7 +24,8 @@ from img2pose.data.annotations import read_annotation, read_annotation_list
 from img2pose.data.labels import POSE_CAMERAS, PoseCamera, fit_labels
 from img2pose.data.store import Record, StoreMeta, write_store
 from img2pose.errors import InputError
-from img2pose.files import replace_when_complete, write_text
+from img2pose.files import check_output_folder, replace_when_complete, write_text
+from img2pose.images import decode_image
 from img2pose.references import PoseReferences
 from img2pose.types import PoseStats
 
@@ -152,16 +151,9 @@ def _read_image(path: Path, annotation_path: Path) -> tuple[bytes, tuple[int, in
         ) from error
     except OSError as error:
         raise InputError(f"{annotation_path}: image {path} cannot be read ({error})") from error
-    try:
-        with Image.open(io.BytesIO(image_bytes)) as image:
-            image.load()
-            width, height = image.size
-    # Pillow raises whatever a damaged file leads its readers into.
-    except Exception as error:
-        raise InputError(
-            f"{annotation_path}: image {path} cannot be decoded; replace it"
-        ) from error
-    return image_bytes, (height, width)
+    # The decoder that training reads it with.
+    pixels = decode_image(image_bytes, f"{annotation_path}: image {path}", upright=False)
+    return image_bytes, (pixels.shape[0], pixels.shape[1])
 
 
 def _convert_chunk(conversion: _Conversion, paths: Sequence[Path]) -> list[_Converted]:
@@ -333,8 +325,7 @@ class _Outputs:
         )
 
     def check(self, dest: Path, overwrite: bool) -> None:
-        if dest.exists() and not dest.is_dir():
-            raise InputError(f"{dest}: is a file; give a folder as --dest")
+        check_output_folder(dest)
         for path in (self.store, self.mean, self.stddev, self.skipped):
             if path is not None and path.is_dir():
                 raise InputError(f"{path}: is a folder; move it away")

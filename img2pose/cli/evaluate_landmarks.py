@@ -21,7 +21,6 @@ from img2pose.cli.exit_codes import exit_code_from_errors
 from img2pose.cli.model_arguments import (
     add_model_arguments,
     add_score_threshold_argument,
-    check_output_folder,
     load_detector,
 )
 from img2pose.data.annotations import Annotation
@@ -37,7 +36,7 @@ from img2pose.evaluation.landmarks import (
     read_listed_annotations,
     stored_pictures,
 )
-from img2pose.files import replace_when_complete, write_json
+from img2pose.files import check_output_folder, replace_when_complete, write_json
 from img2pose.inference.detector import Detector
 from img2pose.types import FaceDetections
 from img2pose.visualization import contact_sheet, draw_faces, draw_points, fit_into

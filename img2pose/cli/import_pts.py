@@ -15,7 +15,7 @@ from img2pose.cli.exit_codes import exit_code_from_errors
 from img2pose.data.annotations import Annotation, write_annotation, write_annotation_list
 from img2pose.data.importers.pts import SAME_PHOTO_PATTERN, read_pts_folder, split_annotations
 from img2pose.errors import InputError
-from img2pose.files import replace_when_complete
+from img2pose.files import check_output_folder, replace_when_complete
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -93,8 +93,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; see `--help`."""
     args = build_parser().parse_args(argv)
     output = Path(args.output_path)
-    if output.exists() and not output.is_dir():
-        raise InputError(f"{output}: is a file; give a folder as --output_path")
+    check_output_folder(output)
+    if (output / "annotations").is_file():
+        raise InputError(f"{output / 'annotations'}: is a file; give another --output_path")
     targets = [output / "annotations", output / "train.txt", output / "val.txt"]
     for target in targets:
         if target.exists() and not args.overwrite:

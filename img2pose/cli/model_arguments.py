@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -42,21 +40,6 @@ def add_score_threshold_argument(parser: argparse.ArgumentParser) -> None:
         default=0.5,
         help="faces with a greater score count, 0 to 1 (default %(default)s)",
     )
-
-
-def check_output_folder(path: str | os.PathLike[str]) -> None:
-    """Refuses a folder that cannot be made, before work starts.
-
-    Raises:
-        InputError: The path, or what would be its parent, is a file.
-    """
-    folder = Path(path).absolute()
-    while not folder.exists():
-        folder = folder.parent
-    if not folder.is_dir():
-        raise InputError(f"{folder}: is a file; give a folder as --output_path")
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"{folder}: cannot be written to; give another --output_path")
 
 
 def load_detector(args: argparse.Namespace, *, score_threshold: float) -> Detector:

@@ -16,10 +16,9 @@ from img2pose.cli.exit_codes import exit_code_from_errors
 from img2pose.cli.model_arguments import (
     add_model_arguments,
     add_score_threshold_argument,
-    check_output_folder,
     load_detector,
 )
-from img2pose.files import replace_when_complete, write_json
+from img2pose.files import check_output_folder, replace_when_complete, write_json
 from img2pose.geometry import pose_to_euler
 from img2pose.images import find_images, read_image
 from img2pose.types import FaceDetections

@@ -61,7 +61,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="one configuration value, for example model.fpn_channels=128; may be repeated",
     )
-    parser.add_argument("--resume_path", help="checkpoint of the same run to continue")
+    parser.add_argument(
+        "--resume_path",
+        help="checkpoint of the same run to continue; architecture and rates are its own",
+    )
     parser.add_argument("--threads", type=int, help="torch's threads on the CPU")
     for flag, field in FLAGS.items():
         parser.add_argument(f"--{flag}", help=f"sets {field}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -19,37 +18,39 @@ from img2pose.data.transforms import (
     face_boxes,
     paint_out,
 )
+from img2pose.images import decode_image
 from img2pose.references import PoseReferences
 from img2pose.types import FaceTargets
 
 Sample = tuple[Tensor, FaceTargets]
 
 
-def decode_rgb(image_bytes: bytes) -> np.ndarray:
-    """(H, W, 3) uint8 of an encoded picture as it is stored.
+def read_picture(record: Record, references: PoseReferences, name: str = "record") -> Picture:
+    """Decodes a record; its faces without a pose are painted black.
 
     An EXIF orientation is ignored: labels refer to the stored pixels.
 
     Raises:
-        ValueError: The bytes are no picture.
+        InputError: The picture is damaged; `name` tells which.
     """
-    encoded = np.frombuffer(image_bytes, dtype=np.uint8)
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    bgr = cv2.imdecode(encoded, flags) if len(encoded) else None
-    if bgr is None:
-        raise ValueError("the picture cannot be decoded")
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-
-
-def read_picture(record: Record, references: PoseReferences) -> Picture:
-    """Decodes a record; its faces without a pose are painted black."""
     posed = record.has_pose
-    picture = Picture(decode_rgb(record.image_bytes), record.poses_in_image[posed])
+    picture = Picture(
+        decode_image(record.image_bytes, name, upright=False), record.poses_in_image[posed]
+    )
     if posed.all():
         return picture
     spared = face_boxes(picture, references)
     pixels = paint_out(picture.pixels, record.boxes_xyxy[~posed], spared)
     return Picture(pixels, picture.poses_in_image)
+
+
+def read_stored_picture(store: PoseStore, index: int, references: PoseReferences) -> Picture:
+    """Reads and decodes a record of a store.
+
+    Raises:
+        InputError: The record or its picture is damaged.
+    """
+    return read_picture(store[index], references, f"{store.path}: record {index}")
 
 
 def to_sample(picture: Picture, references: PoseReferences, min_face_pixels: float) -> Sample:
@@ -77,7 +78,7 @@ class FaceDataset(Dataset[Sample]):
         return len(self.store)
 
     def __getitem__(self, index: int) -> Sample:
-        picture = read_picture(self.store[index], self.references)
+        picture = read_stored_picture(self.store, index, self.references)
         return to_sample(picture, self.references, self.config.min_face_pixels)
 
 
@@ -116,13 +117,13 @@ class TrainingDataset(Dataset[Sample]):
         return to_sample(picture, self.references, self.config.min_face_pixels)
 
     def _whole(self, index: int, rng: np.random.Generator) -> Picture:
-        return self._augment(read_picture(self.store[index], self.references), rng)
+        return self._augment(read_stored_picture(self.store, index, self.references), rng)
 
     def _mosaic(self, index: int, rng: np.random.Generator) -> Picture:
         tiles_a_side = self._compose.draw_side(rng)
         others = rng.integers(len(self.store), size=tiles_a_side**2 - 1)
         pictures = [
-            read_picture(self.store[chosen], self.references)
+            read_stored_picture(self.store, chosen, self.references)
             for chosen in (index, *others.tolist())
         ]
         return self._compose(pictures, rng)

@@ -23,6 +23,9 @@ POSE_CAMERAS: tuple[PoseCamera, ...] = get_args(PoseCamera)
 NO_POSE = -9.0
 """All six numbers of both poses of a face whose pose is not known."""
 
+MIN_LANDMARK_SPREAD = 1.0
+"""Pixels; landmarks closer to each other than this tell nothing of a pose."""
+
 
 @dataclass(frozen=True, eq=False)
 class ImageLabels:
@@ -82,7 +85,9 @@ def _fit_face(
     pose_camera: PoseCamera,
 ) -> np.ndarray | None:
     """(2, 6): the pose in the image and in the box; None where no usable pose fits."""
-    # Points that lie on each other or on a line can make the fit blow up: that is an answer.
+    if np.ptp(landmarks, axis=0).max() < MIN_LANDMARK_SPREAD:
+        return None
+    # Points on a line can make the fit blow up: that is an answer.
     with np.errstate(all="ignore"):
         try:
             if pose_camera == "box":

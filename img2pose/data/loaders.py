@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from img2pose.data.datasets import FaceDataset, Sample, TrainingDataset
+from img2pose.errors import InputError
 from img2pose.types import FaceTargets
 
 Batch = tuple[list[Tensor], list[FaceTargets]]
@@ -57,6 +58,20 @@ def _one_thread(_worker: int) -> None:
     # The workers are the parallelism; OpenCV's own threads would fight them.
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
+
+
+def batches(loader: DataLoader[Sample]) -> Iterator[Batch]:
+    """A pass over a loader, with the workers' `InputError`s as they were raised.
+
+    Raises:
+        InputError: A record is damaged.
+    """
+    try:
+        yield from loader
+    except InputError as error:
+        # A worker's error comes with its whole traceback as the message; the last line is its own.
+        own = str(error).strip().splitlines()[-1]
+        raise InputError(own.removeprefix(f"{InputError.__module__}.InputError: ")) from error
 
 
 def training_loader(

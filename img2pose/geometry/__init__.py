@@ -1,6 +1,6 @@
 """Batched geometry of faces and cameras: arrays in -> arrays out, tensors in -> tensors out.
 
-Frames and units are those of `docs` in every docstring: cameras look along +z with x to the right
+Cameras look along +z with x to the right
 and y down, angles are radians unless the name says degrees, translations are in reference units.
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -20,15 +21,22 @@ def _shared_dtype(values: list[np.ndarray]) -> type[np.floating[Any]]:
 def arrays_or_tensors(arguments: int) -> Callable[[Callable[..., Tensor]], Callable[..., Any]]:
     """Makes a function of tensors also take NumPy arrays, and then return one.
 
-    The first `arguments` positional arguments are the arrays. When one of them is a tensor, arrays
+    The first `arguments` parameters are the arrays. When one of them is a tensor, arrays
     and numbers among them become tensors of its dtype and device; otherwise all become arrays of
     one float type (float32 only when every input is), and the result is an array of that type.
     """
 
     def decorate(function: Callable[..., Tensor]) -> Callable[..., Any]:
+        names = list(inspect.signature(function).parameters)[:arguments]
+
         @functools.wraps(function)
         def wrapped(*args: Any, **options: Any) -> Any:
-            given, rest = args[:arguments], args[arguments:]
+            # Arrays may be given by name too.
+            by_name = [name for name in names[len(args) :] if name in options]
+            given = [*args[:arguments], *(options.pop(name) for name in by_name)]
+            rest = args[arguments:]
+            if len(given) < arguments:
+                return function(*given, *rest, **options)  # Python's own message
             tensors = [value for value in given if isinstance(value, Tensor)]
             if tensors:
                 # The first floating tensor leads, so integer boxes never truncate poses.

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import torch
+from torch import Tensor
+
+from img2pose.geometry.arrays import arrays_or_tensors
 
 
-def solve_pose(points_3d: np.ndarray, points_2d: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
+@arrays_or_tensors(3)
+def solve_pose(points_3d: Tensor, points_2d: Tensor, intrinsics: Tensor) -> Tensor:
     """Fits a pose to landmarks in float64.
 
     Args:
@@ -22,20 +27,25 @@ def solve_pose(points_3d: np.ndarray, points_2d: np.ndarray, intrinsics: np.ndar
 
     Source: EPnP, Lepetit, Moreno-Noguer and Fua, IJCV 2009 (OpenCV's `solvePnP`).
     """
-    points_3d = np.ascontiguousarray(points_3d, dtype=np.float64)
-    points_2d = np.ascontiguousarray(points_2d, dtype=np.float64)
     count = len(points_3d)
     if count < 4 or points_3d.shape != (count, 3) or points_2d.shape != (count, 2):
         raise ValueError(
-            f"(P, 3) and (P, 2) points with P >= 4 expected: {points_3d.shape}, {points_2d.shape}"
+            "(P, 3) and (P, 2) points with P >= 4 expected:"
+            f" {tuple(points_3d.shape)}, {tuple(points_2d.shape)}"
         )
-    if not (np.isfinite(points_3d).all() and np.isfinite(points_2d).all()):
+    if not (points_3d.isfinite().all() and points_2d.isfinite().all()):
         raise ValueError("points must be finite")
-    matrix = np.ascontiguousarray(intrinsics, dtype=np.float64)
-    found, rotvec, translation = cv2.solvePnP(
-        points_3d, points_2d, matrix, None, flags=cv2.SOLVEPNP_EPNP
+    reference, landmarks, matrix = (
+        np.ascontiguousarray(value.detach().cpu().numpy(), dtype=np.float64)
+        for value in (points_3d, points_2d, intrinsics)
     )
+    try:
+        found, rotvec, translation = cv2.solvePnP(
+            reference, landmarks, matrix, None, flags=cv2.SOLVEPNP_EPNP
+        )
+    except cv2.error as error:
+        raise ValueError("no pose fits the points") from error
     pose = np.concatenate([rotvec.ravel(), translation.ravel()])
     if not found or not np.isfinite(pose).all():
         raise ValueError("no pose fits the points")
-    return pose
+    return torch.as_tensor(pose, dtype=points_2d.dtype, device=points_2d.device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -101,6 +100,12 @@ class Img2Pose(GeneralizedRCNN):
     `loss_dof_reg`, `loss_points`, `loss_objectness`, `loss_rpn_box_reg`. Images without faces
     (N = 0) are welcome in both.
 
+    Args:
+        config: Architecture and settings.
+        pose_stats: Normalisation of its poses.
+        references: The face its poses refer to.
+        download_backbone: False when weights of its own are loaded next.
+
     Attributes:
         config: What it was built from.
         pose_stats: Normalisation of its poses.
@@ -108,12 +113,18 @@ class Img2Pose(GeneralizedRCNN):
     """
 
     def __init__(
-        self, config: ModelConfig, pose_stats: PoseStats, references: PoseReferences
+        self,
+        config: ModelConfig,
+        pose_stats: PoseStats,
+        references: PoseReferences,
+        *,
+        download_backbone: bool = True,
     ) -> None:
         backbone = build_backbone(
             config.depth,
             norm=config.norm,
             pretrained=config.pretrained_backbone,
+            download=download_backbone,
             trainable_stages=config.trainable_stages,
             fpn_channels=config.fpn_channels,
         )
@@ -241,8 +252,3 @@ def build_model(
         **settings,
     )
     return Img2Pose(config, pose_stats, references)
-
-
-def without_download(config: ModelConfig) -> ModelConfig:
-    """The same architecture, to be filled with weights of its own."""
-    return dataclasses.replace(config, pretrained_backbone=False)

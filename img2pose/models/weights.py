@@ -20,7 +20,7 @@ from torch import Tensor
 
 from img2pose.config import ModelConfig, config_from_mapping
 from img2pose.errors import InputError
-from img2pose.models.img2pose import Img2Pose, without_download
+from img2pose.models.img2pose import Img2Pose
 from img2pose.references import PoseReferences
 from img2pose.types import PoseStats
 
@@ -127,9 +127,10 @@ def _unpack(
         )
         stored = PoseReferences(content["points_68"].numpy(), content["points_5"].numpy())
         model = Img2Pose(
-            without_download(config),
+            config,
             pose_stats or _pose_stats_of(content),
             references or stored,
+            download_backbone=False,
         )
         state = content["model"]
         if stored.sha256 != content["references_sha256"]:
@@ -145,7 +146,9 @@ def _unpack(
 
 def _published_state(content: Mapping[str, Any]) -> dict[str, Tensor] | None:
     state = content.get("fpn_model", content)
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    ):
         return None
     renamed = {}
     for name, value in state.items():
@@ -212,7 +215,7 @@ def load_model(
             )
         overrides.setdefault("match_published", True)
         config = config_from_mapping(ModelConfig, overrides, "model settings")
-        model = Img2Pose(without_download(config), pose_stats, references)
+        model = Img2Pose(config, pose_stats, references, download_backbone=False)
         _load_state(model, state, name)
     model.to(device)
     model.eval()

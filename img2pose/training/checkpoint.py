@@ -21,6 +21,7 @@ class TrainingState:
     Attributes:
         epoch: Epochs that are complete.
         step: Steps that are done.
+        optimizer_name: Which optimizer it is.
         optimizer: State of the optimizer.
         schedule: State of the schedule.
         early_stop: State of the early stop.
@@ -29,6 +30,7 @@ class TrainingState:
 
     epoch: int
     step: int
+    optimizer_name: str
     optimizer: dict[str, Any]
     schedule: dict[str, Any]
     early_stop: dict[str, Any]

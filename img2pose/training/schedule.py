@@ -79,14 +79,13 @@ class EarlyStop:
         self.best_loss = float("inf")
         self.without_improvement = 0
 
-    def improves(self, loss: float) -> bool:
-        """Notes a validation loss; True if it is the best so far."""
+    def note(self, loss: float) -> None:
+        """Counts a validation loss."""
         if loss < self.best_loss:
             self.best_loss = loss
             self.without_improvement = 0
-            return True
-        self.without_improvement += 1
-        return False
+        else:
+            self.without_improvement += 1
 
     @property
     def should_stop(self) -> bool:

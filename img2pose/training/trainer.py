@@ -18,11 +18,11 @@ from tqdm import tqdm
 
 from img2pose.config import OptimConfig, TrainConfig
 from img2pose.data.datasets import FaceDataset, Sample, TrainingDataset
-from img2pose.data.loaders import Batch, training_loader, validation_loader
+from img2pose.data.loaders import Batch, batches, training_loader, validation_loader
 from img2pose.data.store import PoseStore
 from img2pose.devices import choose_device
 from img2pose.errors import InputError
-from img2pose.files import write_text
+from img2pose.files import check_output_folder, write_text
 from img2pose.models.img2pose import Img2Pose
 from img2pose.models.weights import load_model
 from img2pose.references import PoseReferences
@@ -47,10 +47,9 @@ def build_optimizer(model: Img2Pose, config: OptimConfig) -> Optimizer:
 def to_device(batch: Batch, device: torch.device) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
     """A batch as the model takes it: floats in 0..1 and target dicts, on its device."""
     images, targets = batch
-    moved = [image.to(device, non_blocking=True).float() / 255 for image in images]
+    moved = [image.to(device).float() / 255 for image in images]
     dicts = [
-        {name: value.to(device, non_blocking=True) for name, value in t.as_model_targets().items()}
-        for t in targets
+        {name: value.to(device) for name, value in t.as_model_targets().items()} for t in targets
     ]
     return moved, dicts
 
@@ -115,6 +114,7 @@ class Trainer:
         state = TrainingState(
             epoch=self.epoch,
             step=self.step,
+            optimizer_name=self.config.optim.optimizer,
             optimizer=self.optimizer.state_dict(),
             schedule=self.schedule.state_dict(),
             early_stop=self.early_stop.state_dict(),
@@ -135,7 +135,7 @@ class Trainer:
                 self._train_epoch(log)
                 self.epoch += 1
                 if self._is_due() and self.validation is not None:
-                    self._validate(self.validation, log)
+                    self._validate(batches(self.validation), log)
                 self.save(self.last_path)
         except KeyboardInterrupt:
             self.save(self.last_path)
@@ -143,7 +143,7 @@ class Trainer:
             raise
         finally:
             log.close()
-        if self.validation is None:
+        if self.validation is None or not self.best_path.exists():
             self.save(self.best_path)
 
     def _is_due(self) -> bool:
@@ -155,7 +155,10 @@ class Trainer:
         self.set_epoch(self.epoch)
         means = RunningMean()
         name = f"epoch {self.epoch + 1}/{self.config.optim.epochs}"
-        with tqdm(self.training, desc=name, unit="step", mininterval=1.0) as progress:
+        total = len(self.training)
+        with tqdm(
+            batches(self.training), desc=name, unit="step", mininterval=1.0, total=total
+        ) as progress:
             for batch in progress:
                 values = self._train_step(batch)
                 means.add(values)
@@ -186,13 +189,15 @@ class Trainer:
         self.step += 1
         return values
 
-    def _validate(self, batches: Iterable[Any], log: RunLog) -> None:
-        means = validation_means(self.model, batches, self.device)
+    def _validate(self, pictures: Iterable[Batch], log: RunLog) -> None:
+        means = validation_means(self.model, pictures, self.device)
         self.schedule.after_validation(means["loss"])
         log.scalars("validation", means, self.step)
-        best = self.early_stop.improves(means["loss"])
+        best = means["loss"] < self.early_stop.best_loss
         if best:
+            # Written before it is noted: an interrupt between the two must not lose the file.
             self.save(self.best_path)
+        self.early_stop.note(means["loss"])
         logger.info(
             "epoch %d: validation %s%s",
             self.epoch,
@@ -208,14 +213,14 @@ def total_and_parts(total: Tensor, losses: dict[str, Tensor]) -> dict[str, float
 
 
 def validation_means(
-    model: Img2Pose, batches: Iterable[Any], device: torch.device
+    model: Img2Pose, pictures: Iterable[Batch], device: torch.device
 ) -> dict[str, float]:
     """Mean losses over a data set, in evaluation mode; the same proposals are drawn each time."""
     means = RunningMean()
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(0)
-        for batch in batches:
+        for batch in pictures:
             images, targets = to_device(batch, device)
             losses = model.validation_losses(images, targets)
             total = torch.stack(list(losses.values())).sum()
@@ -246,18 +251,40 @@ def _check_labels(store: PoseStore, references: PoseReferences, source: str) -> 
         )
 
 
-def _build(config: TrainConfig, resume_path: str | None, device: torch.device) -> Img2Pose:
+def _build(config: TrainConfig, device: torch.device) -> Img2Pose:
     stats, references = _pose_stats(config), _references(config)
-    start = resume_path or config.pretrained_path
-    if start is None:
+    if config.pretrained_path is None:
         model = Img2Pose(config.model, stats, references)
         model.to(device)
         return model
     settings = dataclasses.asdict(config.model)
-    del settings["pretrained_backbone"]
-    if resume_path is not None:
-        return load_model(start, device=device, **settings)
-    return load_model(start, pose_stats=stats, references=references, device=device, **settings)
+    return load_model(
+        config.pretrained_path,
+        pose_stats=stats,
+        references=references,
+        device=device,
+        **settings,
+    )
+
+
+def _load_run(
+    config: TrainConfig, resume_path: str, references: PoseReferences, device: torch.device
+) -> tuple[Img2Pose, TrainingState]:
+    """The model and state of a run; its architecture, statistics and references are its own."""
+    state = load_training_state(resume_path)
+    model = load_model(resume_path, device=device)
+    if model.references.sha256 != references.sha256:
+        raise InputError(
+            f"{resume_path}: its reference points differ from the run's; give the same"
+            " --threed_68_points and --threed_5_points as when it began"
+        )
+    if state.optimizer_name != config.optim.optimizer:
+        raise InputError(
+            f"{resume_path}: was trained with {state.optimizer_name}, not"
+            f" {config.optim.optimizer}; give --optimizer {state.optimizer_name}, or start from its"
+            " weights with --pretrained_path"
+        )
+    return model, state
 
 
 def train(config: TrainConfig, resume_path: str | None = None) -> Path:
@@ -265,7 +292,8 @@ def train(config: TrainConfig, resume_path: str | None = None) -> Path:
 
     Args:
         config: The run; files go to `workspace/prefix`.
-        resume_path: Checkpoint of the same run to continue from.
+        resume_path: Checkpoint of the same run to continue from. Architecture, pose statistics
+            and learning rates are then the checkpoint's.
 
     Returns:
         The best checkpoint.
@@ -279,14 +307,15 @@ def train(config: TrainConfig, resume_path: str | None = None) -> Path:
     if needs_validation and config.data.val_source is None:
         raise InputError("val_source: plateau and early stop need an LMDB (--val_source)")
     folder = Path(config.workspace) / config.prefix
-    if resume_path is None and (folder / "last.pth").exists():
+    own = resume_path is not None and Path(resume_path).resolve().parent == folder.resolve()
+    if (folder / "last.pth").exists() and not own:
         raise InputError(
             f"{folder / 'last.pth'}: a run is there; continue it with --resume_path or choose"
             " another --prefix"
         )
+    check_output_folder(folder)
     device = choose_device(config.device)
     torch.manual_seed(config.optim.seed)
-    state = load_training_state(resume_path) if resume_path is not None else None
     references = _references(config)
     store = PoseStore(config.data.train_source)
     _check_labels(store, references, config.data.train_source)
@@ -299,7 +328,12 @@ def train(config: TrainConfig, resume_path: str | None = None) -> Path:
             batch_size=config.optim.batch_size,
             workers=min(1, config.data.workers),
         )
-    model = _build(config, resume_path, device)
+    state = None
+    if resume_path is None:
+        model = _build(config, device)
+    else:
+        model, state = _load_run(config, resume_path, references, device)
+        config = dataclasses.replace(config, model=model.config)
     loader, sampler = training_loader(
         TrainingDataset(store, config.data, references, config.optim.seed),
         batch_size=config.optim.batch_size,

@@ -285,7 +285,7 @@ def wrong_references() -> None:
         (one_face, "train.txt: 1 face with a pose"),
         (same_faces, "train.txt: the 3 poses do not vary"),
         (no_poses, "train.txt: no image with a posed face remains"),
-        (wrong_references, "r5.npy: 5 reference points expected"),
+        (wrong_references, "r5.npy: must have shape (5, 3)"),
     ],
 )
 def test_unusable_lists_leave_no_output(

@@ -49,7 +49,7 @@ def test_published_flags_train(
         (["--set", "novalue"], "novalue"),
         (["--config", "absent.yaml"], "absent.yaml"),
         (["--train_source", "absent.lmdb"], "absent"),
-        (["--pose_mean", "absent.npy"], "absent.npy"),
+        (["--pose_mean", "absent.npy", "--pose_stddev", "absent.npy"], "absent.npy"),
         (["--pretrained_path", "absent.pth"], "absent.pth"),
         (["--resume_path", "absent.pth"], "absent.pth"),
         (["--depth", "20"], "depth"),
@@ -57,6 +57,7 @@ def test_published_flags_train(
         (["--device", "warp9"], "warp9"),
         (["--threads", "0"], "--threads"),
         (["--lr_plateau"], "val_source"),
+        (["--pose_mean", "only.npy"], "pose_stddev"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(
@@ -80,11 +81,31 @@ def test_statistics_of_the_wrong_shape(
     wrong = tmp_path / "mean.npy"
     np.save(wrong, np.zeros(5))
     workspace = tmp_path / "workspace"
-    assert main([*arguments(face_dataset, workspace), "--pose_mean", str(wrong)]) == 2
+    assert (
+        main(
+            [
+                *arguments(face_dataset, workspace),
+                "--pose_mean",
+                str(wrong),
+                "--pose_stddev",
+                str(wrong),
+            ]
+        )
+        == 2
+    )
     error = capsys.readouterr().err
     assert "mean.npy" in error
     assert "(6,)" in error
     assert not workspace.exists()
+
+
+def test_a_workspace_that_is_a_file(
+    face_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    assert main(arguments(face_dataset, file)) == 2
+    assert "file" in capsys.readouterr().err
 
 
 def test_a_checkpoint_that_is_none(

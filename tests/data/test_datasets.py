@@ -11,14 +11,15 @@ from img2pose.config import DataConfig
 from img2pose.data.datasets import (
     FaceDataset,
     TrainingDataset,
-    decode_rgb,
     read_picture,
     to_sample,
 )
-from img2pose.data.loaders import EpochSampler, training_loader, validation_loader
-from img2pose.data.store import PoseStore, Record
+from img2pose.data.loaders import EpochSampler, batches, training_loader, validation_loader
+from img2pose.data.store import PoseStore, Record, StoreMeta, write_store
 from img2pose.data.transforms import Picture, face_boxes
+from img2pose.errors import InputError
 from img2pose.geometry import boxes_from_points, image_intrinsics, project_points
+from img2pose.images import decode_image
 from img2pose.references import PoseReferences
 
 EVERYTHING = DataConfig(
@@ -36,14 +37,19 @@ def png(pixels: np.ndarray) -> bytes:
     return cv2.imencode(".png", pixels[..., ::-1])[1].tobytes()
 
 
-def test_decoded_pictures_are_rgb() -> None:
-    pixels = np.zeros((4, 5, 3), dtype=np.uint8)
-    pixels[..., 0] = 200
-    np.testing.assert_array_equal(decode_rgb(png(pixels)), pixels)
-    with pytest.raises(ValueError, match="decoded"):
-        decode_rgb(b"no picture")
-    with pytest.raises(ValueError, match="decoded"):
-        decode_rgb(b"")
+def test_a_damaged_picture_is_named_by_its_record(
+    references: PoseReferences, tmp_path: Path
+) -> None:
+    pose = np.array([[0, 0, 0, 0, 0, 9.0]])
+    record = Record(b"no picture", pose, np.array([[1.0, 1, 9, 9]]), pose, (np.ones((5, 2)),))
+    path = tmp_path / "damaged.lmdb"
+    write_store(path, [record, record], StoreMeta("image", references.sha256, "ours"))
+    dataset = TrainingDataset(PoseStore(path), DataConfig(), references, seed=0)
+    for workers in (0, 1):
+        loader, _ = training_loader(dataset, batch_size=2, workers=workers, seed=0)
+        with pytest.raises(InputError, match=r"^\S*damaged\.lmdb: record \d: ") as error:
+            list(batches(loader))
+        assert len(str(error.value).splitlines()) == 1
 
 
 def test_validation_pictures_are_whole_and_boxes_come_from_poses(
@@ -53,7 +59,7 @@ def test_validation_pictures_are_whole_and_boxes_come_from_poses(
     assert len(dataset) == len(store)
     image, targets = dataset[0]
     height, width = image.shape[1:]
-    expected = decode_rgb(store[0].image_bytes)
+    expected = decode_image(store[0].image_bytes, "0", upright=False)
     np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(), expected)
     poses = store[0].poses_in_image
     points = project_points(references.points_68, poses, image_intrinsics(height, width))
@@ -140,7 +146,7 @@ def test_batches_do_not_depend_on_the_number_of_workers(
     for workers in (0, 2):
         loader, sampler = training_loader(dataset, batch_size=2, workers=workers, seed=0)
         sampler.epoch = 1
-        results.append([torch.stack(images) for images, _ in loader])
+        results.append([torch.stack(images) for images, _ in batches(loader)])
     assert len(results[0]) == 2
     for alone, shared_out in zip(*results, strict=True):
         assert torch.equal(alone, shared_out)

@@ -103,7 +103,7 @@ def test_images_must_be_there_single_and_readable(tmp_path: Path) -> None:
         read_pts_folder(tmp_path)
     (tmp_path / "a.png").unlink()
     (tmp_path / "a.jpg").write_bytes(b"no image")
-    with pytest.raises(InputError, match=r"a\.jpg: cannot be read as an image"):
+    with pytest.raises(InputError, match=r"a\.jpg: not a picture"):
         read_pts_folder(tmp_path)
     (tmp_path / "a.jpg").unlink()
     with pytest.raises(InputError, match=r"a\.pts: no image of the same name"):

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from img2pose.data.annotations import Annotation, read_annotation
-from img2pose.data.labels import NO_POSE, PoseCamera, fit_labels, has_pose
+from img2pose.data.labels import NO_POSE, POSE_CAMERAS, PoseCamera, fit_labels, has_pose
 from img2pose.geometry import image_intrinsics, pose_image_to_box, project_points
 from img2pose.references import PoseReferences
 
@@ -149,3 +149,13 @@ def test_published_labels() -> None:
     poses = np.concatenate(posed)
     np.testing.assert_allclose(poses.mean(0), expected["pose_mean"], rtol=0, atol=1e-6)
     np.testing.assert_allclose(poses.std(0), expected["pose_stddev"], rtol=0, atol=1e-6)
+
+
+def test_landmarks_in_one_place_have_no_pose(references: PoseReferences) -> None:
+    annotation = Annotation(
+        "a.png", np.array([[0.0, 0, 10, 10]]), (np.full((68, 2), 5.0),), Path("a")
+    )
+    for camera in POSE_CAMERAS:
+        labels = fit_labels(annotation, (20, 20), references, camera)
+        assert labels.without_fit == 1
+        assert (labels.poses_in_image == NO_POSE).all()

@@ -58,10 +58,8 @@ def published_layout(model: Img2Pose, *, wrapped: bool, names_of_2021: bool) -> 
 def test_published_layouts(
     references: PoseReferences, tmp_path: Path, wrapped: bool, names_of_2021: bool, optimizer: bool
 ) -> None:
-    settings = {k: v for k, v in SMALL_MODEL.items() if k != "pretrained_backbone"}
-    model = build_model(
-        pose_stats=PUBLISHED_STATS, references=references, pretrained_backbone=False, **settings
-    )
+    settings = SMALL_MODEL
+    model = build_model(pose_stats=PUBLISHED_STATS, references=references, **settings)
     content = {"fpn_model": published_layout(model, wrapped=wrapped, names_of_2021=names_of_2021)}
     if optimizer:
         content["optimizer"] = torch.optim.SGD(model.parameters(), lr=0.1).state_dict()
@@ -86,6 +84,7 @@ def test_published_weights_need_statistics_and_warn_of_references(
             pose_stats=PUBLISHED_STATS,
             norm="group_norm",
             pose_norm="layer_norm",
+            pretrained_backbone=False,
             fpn_channels=32,
         )
     assert "boxes will differ" in caplog.text
@@ -130,6 +129,14 @@ def test_nothing_is_executed(tmp_path: Path) -> None:
 def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "other.pth"
     path.write_bytes(content)
+    with pytest.raises(InputError, match=r"other\.pth"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("content", [{0: torch.zeros(1)}, {"a": torch.zeros(1)}, [], {}])
+def test_other_contents_are_refused(tmp_path: Path, content: object) -> None:
+    path = tmp_path / "other.pth"
+    torch.save(content, path)
     with pytest.raises(InputError, match=r"other\.pth"):
         load_model(path)
 

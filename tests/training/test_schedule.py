@@ -61,12 +61,13 @@ def test_state_of_the_plateau_comes_back() -> None:
 
 def test_early_stop() -> None:
     stop = EarlyStop(2)
-    assert stop.improves(3.0)
-    assert not stop.improves(3.0)
+    for loss in (3.0, 3.0):
+        stop.note(loss)
     assert not stop.should_stop
-    assert stop.improves(2.0)
-    stop.improves(2.5)
-    stop.improves(float("nan"))
+    stop.note(2.0)
+    assert stop.best_loss == 2.0
+    for loss in (2.5, float("nan")):
+        stop.note(loss)
     assert stop.should_stop
     other = EarlyStop(2)
     other.load_state_dict(stop.state_dict())

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from torchvision.models import resnet18
 
-from img2pose.config import TrainConfig, config_from_mapping, read_config
+from img2pose.config import ModelConfig, TrainConfig, config_from_mapping, read_config
 from img2pose.errors import InputError
 from img2pose.models.img2pose import Img2Pose
 from img2pose.models.weights import load_model
@@ -225,3 +226,43 @@ def test_plateau_needs_validation(face_dataset: Path, tmp_path: Path) -> None:
     data = dataclasses.replace(config.data, val_source=None)
     with pytest.raises(InputError, match="val_source"):
         train(dataclasses.replace(config, data=data))
+
+
+def test_resuming_needs_no_architecture_and_keeps_frozen_stages(
+    face_dataset: Path, tmp_path: Path
+) -> None:
+    # A run that began with downloaded weights; the transfer is kept from the network.
+    pretrained = {"model.pretrained_backbone": True, "model.norm": "frozen_bn"}
+    config = small_run(face_dataset, tmp_path, **{"optim.epochs": 1, **pretrained})
+    with pytest.MonkeyPatch.context() as patch:
+        weights = resnet18().state_dict()
+        patch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *_, **__: weights)
+        train(config)
+    last = tmp_path / "run" / "last.pth"
+    optim = dataclasses.replace(config.optim, epochs=2)
+    plain = dataclasses.replace(config, model=ModelConfig(), optim=optim)
+    train(plain, resume_path=str(last))
+    assert load_training_state(last).epoch == 2
+    model = load_model(last)
+    assert not model.backbone.body.conv1.weight.requires_grad
+    assert torch.equal(model.backbone.body.conv1.weight, weights["conv1.weight"])
+
+
+def test_resuming_refuses_another_run_or_optimizer(face_dataset: Path, tmp_path: Path) -> None:
+    first = small_run(face_dataset, tmp_path, prefix="first", **{"optim.epochs": 1})
+    second = small_run(face_dataset, tmp_path, prefix="second", **{"optim.epochs": 1})
+    train(first)
+    train(second)
+    last = str(tmp_path / "first" / "last.pth")
+    with pytest.raises(InputError, match="second"):
+        train(second, resume_path=last)
+    optim = dataclasses.replace(first.optim, optimizer="SGD")
+    with pytest.raises(InputError, match="AdamW"):
+        train(dataclasses.replace(first, optim=optim), resume_path=last)
+
+
+def test_a_lost_best_checkpoint_is_made_again(face_dataset: Path, tmp_path: Path) -> None:
+    config = small_run(face_dataset, tmp_path, **{"optim.epochs": 1})
+    best = train(config)
+    best.unlink()
+    assert train(config, resume_path=str(tmp_path / "run" / "last.pth")).exists()

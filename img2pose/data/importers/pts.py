@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from img2pose.data.annotations import LANDMARK_COUNTS, Annotation
 from img2pose.errors import InputError
+from img2pose.images import IMAGE_SUFFIXES, read_image
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 SAME_PHOTO_PATTERN = r"(\d+)_\d+"
 
 
@@ -118,30 +117,14 @@ def read_pts_folder(
             found = "no image" if not candidates else f"{len(candidates)} images"
             raise InputError(
                 f"{pts_file}: {found} of the same name beside it; keep exactly one of"
-                f" {pts_file.stem}{{{','.join(IMAGE_SUFFIXES)}}}"
+                f" {pts_file.stem}{{{','.join(sorted(IMAGE_SUFFIXES))}}}"
             )
         points = read_pts(pts_file)
-        _check_image(candidates[0])
+        read_image(candidates[0], upright=False)
         box = np.concatenate([points.min(0), points.max(0)])
         annotations.append(Annotation(candidates[0].name, box[None], (points,), pts_file))
     unlabelled = sum(len(paths) for paths in images.values()) - len(annotations)
     return annotations, unlabelled
-
-
-def _check_image(path: Path) -> None:
-    try:
-        with Image.open(path) as image:
-            image.verify()
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        UnidentifiedImageError,
-        Image.DecompressionBombError,
-    ) as error:
-        raise InputError(
-            f"{path}: cannot be read as an image; replace it or remove it with its .pts file"
-        ) from error
 
 
 def split_annotations(
