@@ -172,7 +172,7 @@ class Trainer:
         self.schedule.before_step(self.step)
         images, targets = to_device(batch, self.device)
         losses = self.model(images, targets)
-        total = torch.stack(list(losses.values())).sum()
+        total = total_loss(losses)
         values = total_and_parts(total, losses)
         if not math.isfinite(values["loss"]):
             raise FloatingPointError(
@@ -206,6 +206,11 @@ class Trainer:
         )
 
 
+def total_loss(losses: dict[str, Tensor]) -> Tensor:
+    """The unweighted sum that is trained on."""
+    return torch.stack(list(losses.values())).sum()
+
+
 def total_and_parts(total: Tensor, losses: dict[str, Tensor]) -> dict[str, float]:
     """The sum as `loss` and each part by its name, with one transfer from the device."""
     values = torch.stack([total, *losses.values()]).detach().tolist()
@@ -223,7 +228,7 @@ def validation_means(
         for batch in pictures:
             images, targets = to_device(batch, device)
             losses = model.validation_losses(images, targets)
-            total = torch.stack(list(losses.values())).sum()
+            total = total_loss(losses)
             means.add(total_and_parts(total, losses), weight=len(images))
     return means.means()
 
@@ -251,8 +256,8 @@ def _check_labels(store: PoseStore, references: PoseReferences, source: str) -> 
         )
 
 
-def _build(config: TrainConfig, device: torch.device) -> Img2Pose:
-    stats, references = _pose_stats(config), _references(config)
+def _build(config: TrainConfig, references: PoseReferences, device: torch.device) -> Img2Pose:
+    stats = _pose_stats(config)
     if config.pretrained_path is None:
         model = Img2Pose(config.model, stats, references)
         model.to(device)
@@ -330,7 +335,7 @@ def train(config: TrainConfig, resume_path: str | None = None) -> Path:
         )
     state = None
     if resume_path is None:
-        model = _build(config, device)
+        model = _build(config, references, device)
     else:
         model, state = _load_run(config, resume_path, references, device)
         config = dataclasses.replace(config, model=model.config)
