@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from img2pose.errors import InputError
 
@@ -22,3 +23,9 @@ def choose_device(name: str | None = None) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise InputError(f"device {name}: is not there; use cpu, or leave it out") from error
     return device
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Sends a tensor made on the host to where it is needed, without waiting for it to arrive."""
+    # The way back to the host must be waited for, or unfinished numbers are read.
+    return tensor.to(device, non_blocking=tensor.device.type == "cpu")

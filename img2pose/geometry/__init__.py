@@ -25,9 +25,11 @@ from img2pose.geometry.rotation import (
     geodesic_angle,
     matrix_to_quaternion,
     matrix_to_rotvec,
+    multiply_quaternions,
     pose_to_euler,
     quaternion_to_rotvec,
     rotvec_to_matrix,
+    rotvec_to_quaternion,
 )
 
 __all__ = [
@@ -42,12 +44,14 @@ __all__ = [
     "matrix_to_rotvec",
     "mirror_plane",
     "mirror_poses",
+    "multiply_quaternions",
     "pose_box_to_image",
     "pose_image_to_box",
     "pose_to_euler",
     "project_points",
     "quaternion_to_rotvec",
     "rotvec_to_matrix",
+    "rotvec_to_quaternion",
     "solve_pose",
     "transform_poses",
 ]

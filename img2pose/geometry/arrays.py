@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from img2pose.devices import to_device
+
 Array = TypeVar("Array", np.ndarray, Tensor)
 
 
@@ -43,7 +45,7 @@ def arrays_or_tensors(arguments: int) -> Callable[[Callable[..., Tensor]], Calla
                 leader = next((t for t in tensors if t.is_floating_point()), None)
                 dtype = leader.dtype if leader is not None else torch.float64
                 device = tensors[0].device
-                converted = [torch.as_tensor(v, dtype=dtype, device=device) for v in given]
+                converted = [to_device(torch.as_tensor(v, dtype=dtype), device) for v in given]
                 return function(*converted, *rest, **options)
             arrays = [np.asarray(value) for value in given]
             shared = _shared_dtype(arrays)

@@ -36,8 +36,7 @@ def boxes_from_points(
     """
     low, high = points.amin(1), points.amax(1)
     extent = high - low
-    factors = torch.tensor([x_factor, y_factor], dtype=points.dtype, device=points.device)
-    size = extent * factors
+    size = torch.stack([extent[:, 0] * x_factor, extent[:, 1] * y_factor], -1)
     if published_rounding:
         size = size.trunc()
     center = (low + high) / 2

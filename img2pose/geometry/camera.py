@@ -73,11 +73,11 @@ def project_points(
     Returns:
         (N, P, 2) pixels.
     """
-    matrices = rotvec_to_matrix(poses[..., :3])
-    in_camera = points @ matrices.mT + poses[..., None, 3:]
-    homogeneous = in_camera @ intrinsics.mT
-    depth = homogeneous[..., 2:]
+    rotated = (intrinsics @ rotvec_to_matrix(poses[..., :3])).reshape(-1, 3) @ points.mT
+    moved = intrinsics @ poses[..., 3:, None]
+    homogeneous = rotated.reshape(*poses.shape[:-1], 3, points.shape[-2]) + moved
+    depth = homogeneous[..., 2:, :]
     if min_depth is not None:
         depth = depth.clamp(min=min_depth)
-    projected: Tensor = homogeneous[..., :2] / depth
+    projected: Tensor = (homogeneous[..., :2, :] / depth).mT
     return projected

@@ -20,23 +20,23 @@ from torch import Tensor
 
 from img2pose.geometry.arrays import arrays_or_tensors
 from img2pose.geometry.camera import box_centers
-from img2pose.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
+from img2pose.geometry.rotation import (
+    matrix_to_rotvec,
+    multiply_quaternions,
+    quaternion_to_rotvec,
+    rotvec_to_matrix,
+    rotvec_to_quaternion,
+)
 
 
 def _shear_rotation(shift_xy: Tensor) -> Tensor:
-    """The rotation (..., 3, 3) nearest to I + (x, y, 0) e_z^T in the Frobenius norm."""
-    root = (4 + (shift_xy * shift_xy).sum(-1)).sqrt()
-    zero = torch.zeros_like(root)
-    in_plane = torch.stack([shift_xy[..., 0], shift_xy[..., 1], zero], -1)
-    axis_z = torch.stack([zero, zero, torch.ones_like(root)], -1)
-    outer = in_plane[..., :, None] * axis_z[..., None, :]
-    # With tan(a) = c / 2 and c = |u|: sin(a) / c = 1 / root and
-    # (1 - cos(a)) / c^2 = 1 / (root (root + 2)).
-    bend = (1 / (root * (root + 2)))[..., None, None]
-    identity = torch.eye(3, dtype=root.dtype, device=root.device)
-    turned = in_plane[..., :, None] * in_plane[..., None, :] * bend
-    depth_loss = (1 - 2 / root)[..., None, None] * axis_z[..., :, None] * axis_z[..., None, :]
-    return identity + (outer - outer.mT) / root[..., None, None] - turned - depth_loss
+    """The rotation nearest to I + (x, y, 0) e_z^T in the Frobenius norm: a quaternion (..., 4)."""
+    # It turns e_z towards (x, y, 0) by the angle a with tan(a) = |(x, y)| / 2.
+    x, y = shift_xy.unbind(-1)
+    root = (4 + x * x + y * y).sqrt()
+    half_cosine = (0.5 + 1 / root).sqrt()
+    half_sine = 0.5 / (root * half_cosine)
+    return torch.stack([-y * half_sine, x * half_sine, torch.zeros_like(x), half_cosine], -1)
 
 
 def _shift_in_focal_units(intrinsics: Tensor, from_xy: Tensor, to_xy: Tensor) -> Tensor:
@@ -47,12 +47,16 @@ def _shift_in_focal_units(intrinsics: Tensor, from_xy: Tensor, to_xy: Tensor) ->
     return torch.stack([x, y], -1)
 
 
+def _turn(rotation: Tensor, rotvecs: Tensor) -> Tensor:
+    """Rotation vectors (..., 3) followed by the rotation of a quaternion (..., 4)."""
+    turned = multiply_quaternions(rotation, rotvec_to_quaternion(rotvecs))
+    return quaternion_to_rotvec(turned)  # type: ignore[no-any-return]
+
+
 def _move_principal_point(poses: Tensor, shift_xy: Tensor) -> Tensor:
-    rotation = _shear_rotation(shift_xy) @ rotvec_to_matrix(poses[..., :3])
+    rotvecs = _turn(_shear_rotation(shift_xy), poses[..., :3])
     depth = poses[..., 5:]
-    return torch.cat(
-        [matrix_to_rotvec(rotation), poses[..., 3:5] + shift_xy * depth, depth], dim=-1
-    )
+    return torch.cat([rotvecs, poses[..., 3:5] + shift_xy * depth, depth], dim=-1)
 
 
 def _scale_depth(poses: Tensor, factor: Tensor) -> Tensor:
@@ -144,8 +148,8 @@ def transform_poses(
     facing = _move_principal_point(poses, -direction)
     cosine = (linear[..., 0, 0] + linear[..., 1, 1]) / 2
     sine = (linear[..., 1, 0] - linear[..., 0, 1]) / 2
-    turn = rotvec_to_matrix(axis_angle_z(torch.atan2(sine, cosine)))
-    rotvecs = matrix_to_rotvec(turn @ rotvec_to_matrix(facing[..., :3]))
+    turn = rotvec_to_quaternion(axis_angle_z(torch.atan2(sine, cosine)))
+    rotvecs = _turn(turn, facing[..., :3])
     depths = facing[..., 5] * _focal(intrinsics_to) / (_focal(intrinsics_from) * scale)
     facing = torch.cat([rotvecs, facing[..., 3:5], depths[..., None]], dim=-1)
     moved = _apply(linear, centers) + offset

@@ -23,25 +23,13 @@ def _sinc_terms(angle_squared: Tensor) -> tuple[Tensor, Tensor]:
     """sin(a) / a and (1 - cos(a)) / a^2 for a^2 >= 0, smooth at zero."""
     small = angle_squared < _small_angle_squared(angle_squared.dtype)
     # The branch not taken must not divide by zero, or its gradient is NaN times zero.
-    safe = torch.where(small, torch.ones_like(angle_squared), angle_squared)
+    safe = torch.where(small, 1.0, angle_squared)
     angle = safe.sqrt()
     square = angle_squared
-    sine = torch.where(
-        small, 1 - square / 6 * (1 - square / 20 * (1 - square / 42)), angle.sin() / angle
-    )
+    sine = torch.where(small, 1 - square / 6 * (1 - square / 20), angle.sin() / angle)
     half_sine = (angle / 2).sin() / angle
-    versine = torch.where(
-        small, 0.5 - square / 24 * (1 - square / 30 * (1 - square / 56)), 2 * half_sine**2
-    )
+    versine = torch.where(small, 0.5 - square / 24 * (1 - square / 30), 2 * half_sine**2)
     return sine, versine
-
-
-def cross_matrix(vectors: Tensor) -> Tensor:
-    """(..., 3) -> (..., 3, 3), the matrix whose product with v is the cross product."""
-    x, y, z = vectors.unbind(-1)
-    zero = torch.zeros_like(x)
-    rows = [zero, -z, y, z, zero, -x, -y, x, zero]
-    return torch.stack(rows, -1).reshape(*x.shape, 3, 3)
 
 
 @arrays_or_tensors(1)
@@ -54,10 +42,14 @@ def rotvec_to_matrix(rotvecs: Tensor) -> Tensor:
     Returns:
         (..., 3, 3) rotation matrices.
     """
-    sine, versine = _sinc_terms((rotvecs * rotvecs).sum(-1))
-    skew = cross_matrix(rotvecs)
+    angle_squared = (rotvecs * rotvecs).sum(-1)
+    sine, versine = _sinc_terms(angle_squared)
     identity = torch.eye(3, dtype=rotvecs.dtype, device=rotvecs.device)
-    return identity + sine[..., None, None] * skew + versine[..., None, None] * (skew @ skew)
+    identity = identity.expand(*rotvecs.shape, 3)
+    column, row = rotvecs[..., None], rotvecs[..., None, :]
+    along = (1 - versine * angle_squared)[..., None, None] * identity
+    skew = torch.linalg.cross(column, identity, dim=-2)
+    return along + sine[..., None, None] * skew + (versine[..., None, None] * column) * row
 
 
 @arrays_or_tensors(1)
@@ -115,13 +107,51 @@ def quaternion_to_rotvec(quaternions: Tensor) -> Tensor:
     imaginary, real = quaternions[..., :3], quaternions[..., 3]
     sine_squared = (imaginary * imaginary).sum(-1)
     small = sine_squared < _small_angle_squared(quaternions.dtype)
-    safe = torch.where(small, torch.ones_like(sine_squared), sine_squared).sqrt()
-    safe_real = torch.where(small, torch.ones_like(real), real)
+    safe = torch.where(small, 1.0, sine_squared).sqrt()
+    safe_real = torch.where(small, 1.0, real)
     # 2 asin(s) / s for a half angle with sine s; real is then close to 1.
     s2 = sine_squared
-    taylor = 2 * (1 + s2 / 6 * (1 + 9 * s2 / 20 * (1 + 25 * s2 / 42)))
+    taylor = 2 + s2 / 3 * (1 + 9 / 20 * s2)
     scale = torch.where(small, taylor, 2 * torch.atan2(safe, safe_real) / safe)
     return scale[..., None] * imaginary
+
+
+@arrays_or_tensors(1)
+def rotvec_to_quaternion(rotvecs: Tensor) -> Tensor:
+    """Rotation vectors to unit quaternions.
+
+    Args:
+        rotvecs: (..., 3) axis times angle in radians.
+
+    Returns:
+        (..., 4) as (x, y, z, w); w is negative for angles between pi and 3 pi.
+    """
+    half_squared = (rotvecs * rotvecs).sum(-1, keepdim=True) / 4
+    small = half_squared < _small_angle_squared(rotvecs.dtype)
+    # The branch not taken must not divide by zero, or its gradient is NaN times zero.
+    half = torch.where(small, 1.0, half_squared).sqrt()
+    h2 = half_squared
+    sine = torch.where(small, 1 - h2 / 6 * (1 - h2 / 20), half.sin() / half)
+    cosine = torch.where(small, 1 - h2 / 2 * (1 - h2 / 12 * (1 - h2 / 30)), half.cos())
+    return torch.cat([rotvecs * (sine / 2), cosine], -1)
+
+
+@arrays_or_tensors(2)
+def multiply_quaternions(first: Tensor, second: Tensor) -> Tensor:
+    """The rotation `second` followed by `first`, as their matrices' product is.
+
+    Args:
+        first: (..., 4) as (x, y, z, w).
+        second: (..., 4), broadcast against the first.
+
+    Returns:
+        (..., 4).
+    """
+    first, second = torch.broadcast_tensors(first, second)
+    v1, w1, v2, w2 = first[..., :3], first[..., 3:], second[..., :3], second[..., 3:]
+    imaginary = w1 * v2 + w2 * v1 + torch.linalg.cross(v1, v2)
+    real = w1 * w2 - (v1 * v2).sum(-1, keepdim=True)
+    return torch.cat([imaginary, real], -1)
 
 
 @arrays_or_tensors(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from img2pose.geometry import box_intrinsics, pose_image_to_box, project_points
@@ -47,11 +48,12 @@ def pose_losses(
     if len(predicted) == 0:
         zero = predicted.sum() * 0
         return PoseLosses(zero, zero)
-    targets = pose_image_to_box(target_poses_in_image, proposals_xyxy, intrinsics)
-    normalised = (targets - pose_mean) / pose_stddev
-    dof_reg = (predicted - normalised).square().sum(1).mean()
-    cameras = box_intrinsics(proposals_xyxy)
+    with torch.no_grad():
+        targets = pose_image_to_box(target_poses_in_image, proposals_xyxy, intrinsics)
+        cameras = box_intrinsics(proposals_xyxy)
+    dof_reg = (predicted - (targets - pose_mean) / pose_stddev).square().sum(1).mean()
     poses = predicted * pose_stddev + pose_mean
-    expected = project_points(points_5, targets, cameras, min_depth=min_depth)
-    found = project_points(points_5, poses, cameras, min_depth=min_depth)
+    found, expected = project_points(
+        points_5, torch.stack([poses, targets]), cameras, min_depth=min_depth
+    )
     return PoseLosses(dof_reg, (found - expected).abs().mean())
