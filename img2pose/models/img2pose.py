@@ -11,30 +11,33 @@ from torch import Tensor
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import TwoMLPHead
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
-from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
-from torchvision.models.detection.transform import GeneralizedRCNNTransform, resize_boxes
-from torchvision.ops import MultiScaleRoIAlign
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.rpn import RPNHead
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from img2pose.config import ModelConfig
+from img2pose.devices import to_device
 from img2pose.geometry import image_intrinsics, transform_poses
 from img2pose.models.backbone import build_backbone
 from img2pose.models.heads import ClassPredictor, PosePredictor
+from img2pose.models.pooling import PyramidRoIAlign
 from img2pose.models.roi_heads import PoseRoIHeads
+from img2pose.models.rpn import ProposalNetwork
 from img2pose.references import PoseReferences
 from img2pose.types import PoseStats
 
 IMAGENET_MEAN = [0.485, 0.456, 0.406]
 IMAGENET_STD = [0.229, 0.224, 0.225]
 NUM_CLASSES = 2
-ROI_SIZE = 7
+ROI_BINS = 7
 HEAD_WIDTH = 1024
 
 
 def _scaling(size_from_hw: tuple[int, int], size_to_hw: tuple[int, int], like: Tensor) -> Tensor:
     """(2, 3) map of pixels from one size of an image to another."""
     factors = [to / of for of, to in zip(size_from_hw[::-1], size_to_hw[::-1], strict=True)]
-    scaling = torch.diag(torch.tensor(factors, dtype=like.dtype, device=like.device))
-    return torch.cat([scaling, torch.zeros_like(scaling[:, :1])], dim=1)
+    scaling = torch.tensor([[factors[0], 0, 0], [0, factors[1], 0]], dtype=like.dtype)
+    return to_device(scaling, like.device)
 
 
 class PoseTransform(GeneralizedRCNNTransform):
@@ -47,6 +50,24 @@ class PoseTransform(GeneralizedRCNNTransform):
     def __init__(self, *, match_published: bool, **inherited: Any) -> None:
         super().__init__(image_mean=IMAGENET_MEAN, image_std=IMAGENET_STD, **inherited)
         self.match_published = match_published
+        for name, value in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
+            per_channel = torch.tensor(value)[:, None, None]
+            # Not in the state dict, whose layout is the published one.
+            self.register_buffer(name, per_channel, persistent=False)
+
+    def normalize(self, image: Tensor) -> Tensor:
+        """Brings an image (3, H, W) of 0..1 to the mean and deviation of ImageNet's.
+
+        Raises:
+            ValueError: The tensor has another shape or is not of floats.
+        """
+        if image.ndim != 3 or image.shape[0] != 3 or not image.is_floating_point():
+            raise ValueError(
+                "images must be float tensors (3, H, W) with values in 0..1, not"
+                f" {image.dtype} {tuple(image.shape)}"
+            )
+        normalised: Tensor = (image - self.mean) / self.std
+        return normalised
 
     def _transfer(
         self, poses: Tensor, size_from_hw: tuple[int, int], size_to_hw: tuple[int, int]
@@ -76,9 +97,10 @@ class PoseTransform(GeneralizedRCNNTransform):
     ) -> list[dict[str, Tensor]]:
         """Brings detections from the resized images back to the given ones."""
         for faces, resized, original in zip(
-            result, image_shapes, original_image_sizes, strict=False
+            result, image_shapes, original_image_sizes, strict=True
         ):
-            faces["boxes"] = resize_boxes(faces["boxes"], list(resized), list(original))
+            scaling = _scaling(resized, original, faces["boxes"])
+            faces["boxes"] = faces["boxes"] * scaling.diagonal().repeat(2)
             faces["dofs"] = self._transfer(faces["dofs"], resized, original)
         return result
 
@@ -87,7 +109,8 @@ class Img2Pose(GeneralizedRCNN):
     """Finds every face of a photograph with its 6DoF pose.
 
     In evaluation, `model(images)` takes a list of RGB float tensors (3, H, W) in 0..1 of any sizes
-    and returns for each image a dict, best face first:
+    and returns for each image a dict, best face first. Images that are equally large once resized
+    run together, so no image changes what is found in another.
 
     - `boxes` (N, 4) float32: left, top, right, bottom, pixels of the given image
     - `scores` (N,) float32 in 0..1
@@ -131,7 +154,7 @@ class Img2Pose(GeneralizedRCNN):
         anchors = AnchorGenerator(
             sizes=((16,), (32,), (64,), (128,), (256,)), aspect_ratios=((0.5, 1.0, 2.0),) * 5
         )
-        rpn = RegionProposalNetwork(
+        rpn = ProposalNetwork(
             anchors,
             RPNHead(config.fpn_channels, anchors.num_anchors_per_location()[0]),
             fg_iou_thresh=0.5,
@@ -148,7 +171,7 @@ class Img2Pose(GeneralizedRCNN):
             },
             nms_thresh=config.rpn_nms_threshold,
         )
-        pooled_channels = config.fpn_channels * ROI_SIZE**2
+        pooled_channels = config.fpn_channels * ROI_BINS**2
         roi_heads = PoseRoIHeads(
             class_head=TwoMLPHead(pooled_channels, HEAD_WIDTH),
             class_predictor=ClassPredictor(HEAD_WIDTH, NUM_CLASSES),
@@ -157,7 +180,7 @@ class Img2Pose(GeneralizedRCNN):
             box_factors=(config.box_x_factor, config.box_y_factor, config.box_forehead),
             min_depth=config.min_depth,
             match_published=config.match_published,
-            box_roi_pool=MultiScaleRoIAlign(["0", "1", "2", "3"], ROI_SIZE, sampling_ratio=2),
+            box_roi_pool=PyramidRoIAlign(ROI_BINS),
             box_head=TwoMLPHead(pooled_channels, HEAD_WIDTH),
             box_predictor=PosePredictor(HEAD_WIDTH, NUM_CLASSES, config.pose_norm),
             fg_iou_thresh=0.5,
@@ -177,6 +200,48 @@ class Img2Pose(GeneralizedRCNN):
         self.config = config
         self.pose_stats = pose_stats
         self.references = references
+
+    def forward(
+        self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None
+    ) -> list[dict[str, Tensor]] | dict[str, Tensor]:
+        """Detections in evaluation, losses in training; see the class.
+
+        Raises:
+            ValueError: An image is no float tensor (3, H, W), or training lacks targets or has
+                boxes without area.
+        """
+        if not self.training:
+            return self._detect(images)
+        if targets is None or len(targets) != len(images):
+            raise ValueError("training needs targets for each image")
+        boxes = torch.cat([target["boxes"] for target in targets])
+        if not (boxes[:, 2:] > boxes[:, :2]).all():
+            raise ValueError("boxes of targets must have an area: left < right, top < bottom")
+        batch, targets = self.transform(images, targets)
+        features = self.backbone(batch.tensors)
+        proposals, proposal_losses = self.rpn(batch, features, targets)
+        _, losses = self.roi_heads(features, proposals, batch.image_sizes, targets)
+        return {**losses, **proposal_losses}
+
+    def _detect(self, images: list[Tensor]) -> list[dict[str, Tensor]]:
+        prepared = [self.transform.resize(self.transform.normalize(image))[0] for image in images]
+        # A neighbour of another size would be padded to, and so change what is found.
+        groups: dict[torch.Size, list[int]] = {}
+        for index, image in enumerate(prepared):
+            groups.setdefault(image.shape, []).append(index)
+        found: dict[int, dict[str, Tensor]] = {}
+        for shape, indices in groups.items():
+            shapes_hw = [(shape[1], shape[2])] * len(indices)
+            batch = ImageList(
+                self.transform.batch_images([prepared[index] for index in indices]), shapes_hw
+            )
+            features = self.backbone(batch.tensors)
+            proposals, _ = self.rpn(batch, features)
+            faces, _ = self.roi_heads(features, proposals, shapes_hw)
+            originals_hw = [(images[i].shape[1], images[i].shape[2]) for i in indices]
+            faces = self.transform.postprocess(faces, shapes_hw, originals_hw)
+            found.update(zip(indices, faces, strict=True))
+        return [found[index] for index in range(len(images))]
 
     @contextmanager
     def _losses_without_training(self) -> Iterator[None]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.detection.roi_heads import RoIHeads
-from torchvision.ops import batched_nms, remove_small_boxes
+from torchvision.ops import nms
 
+from img2pose.devices import to_device
 from img2pose.geometry import (
     boxes_from_points,
     image_intrinsics,
@@ -19,20 +21,47 @@ from img2pose.geometry import (
     project_points,
 )
 from img2pose.models.losses import pose_losses
+from img2pose.models.matching import FOREGROUND, match_boxes, sample_balanced
 from img2pose.references import PoseReferences
 from img2pose.types import PoseStats
 
-# Pixels; a face outside the picture leaves a clipped box without area.
+# Pixels. A thinner proposal has no usable camera; a face outside the picture leaves a clipped box
+# without area.
 MIN_BOX_SIDE = 1e-2
+
+
+class FaceCandidates(NamedTuple):
+    """Proposals of all images of a batch that passed the score threshold, as faces.
+
+    Attributes:
+        boxes: (N, 4) made from the poses, pixels of the resized image.
+        scores: (N,).
+        poses: (N, 6) in the resized image's camera.
+        image_index: (N,) int64.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    poses: Tensor
+    image_index: Tensor
+
+
+def _sides(boxes: Tensor) -> Tensor:
+    return boxes[:, 2:] - boxes[:, :2]
 
 
 class PoseRoIHeads(RoIHeads):
     """torchvision's RoI heads with a pose in place of box regression.
 
-    Sampling and matching are inherited. In training the pose head sees the positives only; in
-    evaluation only proposals whose score passes the threshold. Both heads read one pooling.
+    In training the pose head sees the positives only; in evaluation only proposals whose score
+    passes the threshold. Both heads read one pooling. Everything is done for all images of a
+    batch at once; the host waits for the device three times a batch in evaluation (to learn how
+    many proposals pass, how many faces are left, and how many of them each image has) and once in
+    training (to learn the number of positives).
 
-    Differs: the published code pools and runs the pose head for all proposals.
+    Differs: the published code pools and runs the pose head for all proposals. The sampler draws
+    from another stream of random numbers. With one positive in a batch, a batch norm in the pose
+    head normalises by its running statistics and leaves them; without any, the head does not run.
     """
 
     def __init__(
@@ -74,7 +103,7 @@ class PoseRoIHeads(RoIHeads):
         """Scores proposals and finds poses.
 
         Args:
-            features: Pyramid levels by name.
+            features: Pyramid levels by name, of strides 4, 8, 16, 32 and more.
             proposals: (P, 4) an image, pixels of the resized image.
             image_shapes: Height and width of each resized image, without padding.
             targets: For training: `boxes` (N, 4), `labels` (N,), `dofs` (N, 6) in the resized
@@ -85,38 +114,76 @@ class PoseRoIHeads(RoIHeads):
             resized image; losses (empty in evaluation).
         """
         if not self.training:
-            pooled = self.box_roi_pool(features, proposals, image_shapes)
+            image_index = self._image_index(proposals)
+            boxes = torch.cat(proposals)
+            pooled = self.pool(features, boxes, image_index)
             logits = self.class_predictor(self.class_head(pooled))
-            return self._detect(pooled, logits, proposals, image_shapes), {}
+            candidates = self.find_faces(pooled, logits, boxes, image_index, image_shapes)
+            return self.choose_faces(candidates, image_shapes), {}
         if targets is None:
             raise ValueError("training needs targets")
-        proposals, matched, labels, _ = self.select_training_samples(proposals, targets)
-        pooled = self.box_roi_pool(features, proposals, image_shapes)
+        return [], self._losses(features, proposals, image_shapes, targets)
+
+    def pool(self, features: dict[str, Tensor], boxes: Tensor, image_index: Tensor) -> Tensor:
+        """Pools boxes (N, 4) of images (N,): (N, C * bins), in the order that the heads read."""
+        pooled: Tensor = self.box_roi_pool(list(features.values())[:4], boxes, image_index)
+        return pooled.transpose(1, 2).flatten(1)
+
+    def _losses(
+        self,
+        features: dict[str, Tensor],
+        proposals: list[Tensor],
+        image_shapes: list[tuple[int, int]],
+        targets: list[dict[str, Tensor]],
+    ) -> dict[str, Tensor]:
+        drawn = [
+            self._draw(proposals_in_image.detach(), target)
+            for proposals_in_image, target in zip(proposals, targets, strict=True)
+        ]
+        image_index = self._image_index([boxes for boxes, _, _ in drawn])
+        boxes, labels, dofs = (torch.cat(parts) for parts in zip(*drawn, strict=True))
+        pooled = self.pool(features, boxes, image_index)
         logits = self.class_predictor(self.class_head(pooled))
-        all_labels = torch.cat(labels)
-        positive = torch.nonzero(all_labels > 0).squeeze(1)
-        matched_poses = torch.cat(
-            [
-                # An image without faces has no positives either: any row will do.
-                (t["dofs"] if len(t["dofs"]) else t["dofs"].new_zeros(1, 6))[indices]
-                for t, indices in zip(targets, matched, strict=True)
-            ]
-        )
+        counted = (labels >= 0).sum().clamp(min=1)
+        classifier = F.cross_entropy(logits, labels, ignore_index=-1, reduction="sum") / counted
+        positive = torch.nonzero(labels > 0).squeeze(1)
         losses = pose_losses(
-            self._face_poses(pooled[positive], all_labels[positive]),
-            torch.cat(proposals)[positive],
-            matched_poses[positive].to(pooled.dtype),
-            self._cameras(proposals, image_shapes)[positive],
+            self._face_poses(pooled[positive], labels[positive]),
+            boxes[positive],
+            dofs[positive],
+            self._cameras(image_shapes, boxes)[image_index[positive]],
             self.pose_mean,
             self.pose_stddev,
             self.points_5,
             self.min_depth,
         )
-        return [], {
-            "loss_classifier": F.cross_entropy(logits, all_labels),
+        return {
+            "loss_classifier": classifier,
             "loss_dof_reg": losses.dof_reg,
             "loss_points": losses.points,
         }
+
+    def _draw(self, proposals: Tensor, target: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Boxes (K, 4) of an image to learn from, their classes (-1: none), their faces' poses."""
+        face_boxes = target["boxes"].to(proposals.dtype)
+        boxes = torch.cat([proposals, face_boxes])
+        face, match = match_boxes(
+            face_boxes,
+            boxes,
+            foreground_iou=self.proposal_matcher.high_threshold,
+            background_iou=self.proposal_matcher.low_threshold,
+        )
+        sampler = self.fg_bg_sampler
+        index, is_drawn = sample_balanced(
+            match, sampler.batch_size_per_image, sampler.positive_fraction
+        )
+        face, match = face[index], match[index]
+        if len(face_boxes):
+            classes, dofs = target["labels"][face], target["dofs"].to(proposals.dtype)[face]
+        else:
+            classes, dofs = torch.zeros_like(match), boxes.new_zeros(len(index), 6)
+        classes = torch.where(match == FOREGROUND, classes, 0)
+        return boxes[index], torch.where(is_drawn, classes, -1), dofs
 
     def _face_poses(self, pooled: Tensor, labels: Tensor) -> Tensor:
         """Normalised poses (N, 6) of the classes `labels`; an empty batch makes no statistics."""
@@ -139,72 +206,107 @@ class PoseRoIHeads(RoIHeads):
         finally:
             norm.train(training)
 
-    def _cameras(self, proposals: list[Tensor], image_shapes: list[tuple[int, int]]) -> Tensor:
-        """(P, 3, 3), the camera of the image that each of all images' proposals lies in."""
-        like = proposals[0]
-        cameras = torch.stack(
-            [
-                torch.as_tensor(image_intrinsics(*shape), dtype=like.dtype, device=like.device)
-                for shape in image_shapes
-            ]
-        )
-        return cameras[self._image_index(proposals)]
+    @staticmethod
+    def _cameras(image_shapes: list[tuple[int, int]], like: Tensor) -> Tensor:
+        """(B, 3, 3), the cameras of the images."""
+        matrices = np.stack([image_intrinsics(*shape) for shape in image_shapes])
+        return to_device(torch.from_numpy(matrices).to(like.dtype), like.device)
 
     @staticmethod
-    def _image_index(proposals: list[Tensor]) -> Tensor:
+    def _image_index(boxes: list[Tensor]) -> Tensor:
+        """(P,) int64, the image that each of all images' boxes lies in."""
         return torch.cat(
             [
-                torch.full((len(p),), index, device=p.device, dtype=torch.int64)
-                for index, p in enumerate(proposals)
+                torch.full((len(b),), index, device=b.device, dtype=torch.int64)
+                for index, b in enumerate(boxes)
             ]
         )
 
-    def _detect(
+    def find_faces(
         self,
         pooled: Tensor,
         logits: Tensor,
-        proposals: list[Tensor],
+        boxes: Tensor,
+        image_index: Tensor,
         image_shapes: list[tuple[int, int]],
-    ) -> list[dict[str, Tensor]]:
+    ) -> FaceCandidates:
+        """Faces with poses, of the proposals whose score passes the threshold.
+
+        Args:
+            pooled: (P, C * bins) of `pool`.
+            logits: (P, 2) of the class head.
+            boxes: (P, 4) the proposals.
+            image_index: (P,) the image of each.
+            image_shapes: Height and width of each resized image.
+        """
         all_scores = F.softmax(logits, -1)[:, 1]
-        kept = torch.nonzero(all_scores > self.score_thresh).squeeze(1)
-        scores = all_scores[kept]
-        image_index = self._image_index(proposals)[kept]
-        boxes_xyxy = torch.cat(proposals)[kept]
-        cameras = self._cameras(proposals, image_shapes)[kept]
-        labels = torch.ones_like(image_index)
-        regression = self._face_poses(pooled[kept], labels)
-        poses_in_box = regression * self.pose_stddev + self.pose_mean
+        usable = (all_scores > self.score_thresh) & (_sides(boxes) >= MIN_BOX_SIDE).all(1)
+        kept = torch.nonzero(usable).squeeze(1)
+        regression = self._face_poses(pooled[kept], torch.ones_like(kept))
+        image_index = image_index[kept]
+        return self.decode(regression, all_scores[kept], boxes[kept], image_index, image_shapes)
+
+    def decode(
+        self,
+        regression: Tensor,
+        scores: Tensor,
+        boxes: Tensor,
+        image_index: Tensor,
+        image_shapes: list[tuple[int, int]],
+    ) -> FaceCandidates:
+        """Poses in the images, and boxes made from them.
+
+        Args:
+            regression: (N, 6) normalised poses in the proposals' cameras.
+            scores: (N,).
+            boxes: (N, 4) the proposals.
+            image_index: (N,) the image of each.
+            image_shapes: Height and width of each resized image.
+        """
+        cameras = self._cameras(image_shapes, boxes)[image_index]
         poses = pose_box_to_image(
-            poses_in_box, boxes_xyxy, cameras, whole_pixel_centers=self.match_published
+            regression * self.pose_stddev + self.pose_mean,
+            boxes,
+            cameras,
+            whole_pixel_centers=self.match_published,
         )
-        points = project_points(self.points_68, poses, cameras)
-        sizes_hw = torch.tensor(image_shapes, dtype=points.dtype, device=points.device)
+        sizes_hw = to_device(torch.tensor(image_shapes, dtype=boxes.dtype), boxes.device)
         face_boxes = boxes_from_points(
-            points,
+            project_points(self.points_68, poses, cameras),
             poses,
             sizes_hw[image_index],
             *self.box_factors,
             published_rounding=self.match_published,
         )
-        with_area = remove_small_boxes(face_boxes, MIN_BOX_SIDE)
-        survivors = with_area[
-            batched_nms(
-                face_boxes[with_area],
-                scores[with_area],
-                image_index[with_area],
-                self.nms_thresh,
-            )
-        ]
+        return FaceCandidates(face_boxes, scores, poses, image_index)
+
+    def choose_faces(
+        self, found: FaceCandidates, image_shapes: list[tuple[int, int]]
+    ) -> list[dict[str, Tensor]]:
+        """Suppresses doubles; the best faces of each image, best first.
+
+        The published detections keep faces that lie wholly outside the picture.
+        """
+        boxes = found.boxes.double()
+        # Images are laid side by side; in float64 that moves no overlap across the threshold.
+        beside = found.image_index * (1.0 + max(max(shape) for shape in image_shapes))
+        survivors = nms(boxes + beside.to(boxes)[:, None], found.scores.double(), self.nms_thresh)
+        image = found.image_index[survivors]
+        count = len(image_shapes)
+        if not self.match_published:
+            has_area = (_sides(found.boxes[survivors]) >= MIN_BOX_SIDE).all(1)
+            image = torch.where(has_area, image, count)
+        by_image = survivors[image.argsort(stable=True)]
+        sizes = (image[:, None] == torch.arange(count, device=image.device)).sum(0).tolist()
         detections = []
-        for index in range(len(image_shapes)):
-            chosen = survivors[image_index[survivors] == index][: self.detections_per_img]
+        for chosen in by_image[: sum(sizes)].split(sizes):
+            chosen = chosen[: self.detections_per_img]
             detections.append(
                 {
-                    "boxes": face_boxes[chosen],
-                    "scores": scores[chosen],
-                    "labels": labels[chosen],
-                    "dofs": poses[chosen],
+                    "boxes": found.boxes[chosen],
+                    "scores": found.scores[chosen],
+                    "labels": torch.ones_like(chosen),
+                    "dofs": found.poses[chosen],
                 }
             )
         return detections
