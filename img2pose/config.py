@@ -50,6 +50,8 @@ class ModelConfig:
         min_depth: Depths below it count as it in the points loss (None as published).
         match_published: Box centres truncated to whole pixels and boxes rounded as by the
             published code at inference.
+        inference_profile: `exact`, or `fast` with fewer proposals and bfloat16 where the processor
+            has it (`img2pose.models.profiles`). Training is not concerned.
     """
 
     depth: int = 18
@@ -75,11 +77,13 @@ class ModelConfig:
     box_forehead: float = 0.3
     min_depth: float | None = None
     match_published: bool = False
+    inference_profile: str = "exact"
 
     def __post_init__(self) -> None:
         _check_choice(self, "depth", (18, 34, 50, 101))
         _check_choice(self, "norm", ("frozen_bn", "batch_norm", "group_norm"))
         _check_choice(self, "pose_norm", ("batch_norm", "layer_norm"))
+        _check_choice(self, "inference_profile", ("exact", "fast"))
         _check_choice(self, "trainable_stages", range(6))
         if self.pretrained_backbone and self.norm == "group_norm":
             raise InputError(

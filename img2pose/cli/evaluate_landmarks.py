@@ -167,6 +167,7 @@ def _report(
         "protocol": PROTOCOL,
         "min_size": config.min_size[-1],
         "max_size": config.max_size,
+        "inference_profile": config.inference_profile,
         "lowest_score": detector.score_threshold,
         "checkpoint": args.checkpoint,
         "checkpoint_sha256": _sha256(args.checkpoint),

@@ -9,6 +9,7 @@ import torch
 
 from img2pose.errors import InputError
 from img2pose.inference.detector import Detector
+from img2pose.models.profiles import PROFILES
 from img2pose.references import PoseReferences
 from img2pose.types import PoseStats
 
@@ -25,6 +26,11 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help="shorter side that pictures are resized to (default: the checkpoint's)",
     )
     group.add_argument("--max_size", metavar="PIXELS", help="longest longer side of these")
+    group.add_argument(
+        "--inference_profile",
+        choices=list(PROFILES),
+        help="exact, or fast with at most 300 proposals a picture (default: the checkpoint's)",
+    )
     published = parser.add_argument_group("published weights only; other checkpoints carry these")
     published.add_argument("--pose_mean", help=".npy file (6,), mean of the poses in boxes")
     published.add_argument("--pose_stddev", help=".npy file (6,), their standard deviation")
@@ -54,10 +60,10 @@ def load_detector(args: argparse.Namespace, *, score_threshold: float) -> Detect
     """
     if not 0 <= score_threshold <= 1:
         raise InputError(f"--score_threshold {score_threshold}: must be between 0 and 1")
-    _set_threads(args.threads)
+    set_threads(args.threads)
     settings: dict[str, Any] = {
         name: value
-        for name in ("min_size", "max_size")
+        for name in ("min_size", "max_size", "inference_profile")
         if (value := getattr(args, name)) is not None
     }
     _check_pair(args, "pose_mean", "pose_stddev")
@@ -73,7 +79,12 @@ def load_detector(args: argparse.Namespace, *, score_threshold: float) -> Detect
     )
 
 
-def _set_threads(threads: int | None) -> None:
+def set_threads(threads: int | None) -> None:
+    """Limits the CPU threads, if a number is given.
+
+    Raises:
+        InputError: It is less than 1.
+    """
     if threads is None:
         return
     if threads < 1:

@@ -49,7 +49,10 @@ def rotvec_to_matrix(rotvecs: Tensor) -> Tensor:
     column, row = rotvecs[..., None], rotvecs[..., None, :]
     along = (1 - versine * angle_squared)[..., None, None] * identity
     skew = torch.linalg.cross(column, identity, dim=-2)
-    return along + sine[..., None, None] * skew + (versine[..., None, None] * column) * row
+    matrices: Tensor = (
+        along + sine[..., None, None] * skew + (versine[..., None, None] * column) * row
+    )
+    return matrices
 
 
 @arrays_or_tensors(1)
@@ -147,7 +150,7 @@ def multiply_quaternions(first: Tensor, second: Tensor) -> Tensor:
     Returns:
         (..., 4).
     """
-    first, second = torch.broadcast_tensors(first, second)
+    first, second = torch.broadcast_tensors(first, second)  # type: ignore[no-untyped-call]
     v1, w1, v2, w2 = first[..., :3], first[..., 3:], second[..., :3], second[..., 3:]
     imaginary = w1 * v2 + w2 * v1 + torch.linalg.cross(v1, v2)
     real = w1 * w2 - (v1 * v2).sum(-1, keepdim=True)

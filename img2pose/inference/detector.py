@@ -132,7 +132,7 @@ class Detector:
                 uint8 RGB arrays (H, W, 3) or float RGB tensors (3, H, W) in 0..1.
             intrinsics: (3, 3), pixels; the camera of all the pictures. The poses are re-expressed
                 for it. If None, each picture has `image_intrinsics(height, width)`.
-            batch_size: Pictures held at a time; of these, equally large ones run together.
+            batch_size: Pictures held at a time; of these, those of one size run together.
 
         Returns:
             The faces of the picture, or a list with those of each picture.
@@ -155,17 +155,12 @@ class Detector:
     def _predict_batch(
         self, images: list[Tensor], camera: np.ndarray | None
     ) -> list[FaceDetections]:
-        # Pictures of other sizes would be padded, and so found to hold slightly other faces.
-        groups: dict[torch.Size, list[int]] = {}
-        for index, image in enumerate(images):
-            groups.setdefault(image.shape, []).append(index)
-        results: dict[int, FaceDetections] = {}
-        for indices in groups.values():
-            with torch.inference_mode():
-                outputs = self.model([images[index].to(self.device) for index in indices])
-            for index, output in zip(indices, outputs, strict=True):
-                results[index] = self._detections(output, images[index], camera)
-        return [results[index] for index in range(len(images))]
+        with torch.inference_mode():
+            outputs = self.model([image.to(self.device) for image in images])
+        return [
+            self._detections(output, image, camera)
+            for output, image in zip(outputs, images, strict=True)
+        ]
 
     def _detections(
         self, output: dict[str, Tensor], image: Tensor, camera: np.ndarray | None

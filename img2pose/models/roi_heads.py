@@ -22,6 +22,7 @@ from img2pose.geometry import (
 )
 from img2pose.models.losses import pose_losses
 from img2pose.models.matching import FOREGROUND, match_boxes, sample_balanced
+from img2pose.models.profiles import lower_precision
 from img2pose.references import PoseReferences
 from img2pose.types import PoseStats
 
@@ -74,6 +75,7 @@ class PoseRoIHeads(RoIHeads):
         box_factors: tuple[float, float, float],
         min_depth: float | None,
         match_published: bool,
+        bfloat16: bool,
         **inherited: Any,
     ) -> None:
         super().__init__(bbox_reg_weights=None, **inherited)
@@ -82,6 +84,7 @@ class PoseRoIHeads(RoIHeads):
         self.box_factors = box_factors
         self.min_depth = min_depth
         self.match_published = match_published
+        self.bfloat16 = bfloat16
         constants = {
             "pose_mean": pose_stats.mean,
             "pose_stddev": pose_stats.stddev,
@@ -117,7 +120,8 @@ class PoseRoIHeads(RoIHeads):
             image_index = self._image_index(proposals)
             boxes = torch.cat(proposals)
             pooled = self.pool(features, boxes, image_index)
-            logits = self.class_predictor(self.class_head(pooled))
+            with lower_precision(boxes.device, wanted=self.bfloat16):
+                logits = self.class_predictor(self.class_head(pooled)).float()
             candidates = self.find_faces(pooled, logits, boxes, image_index, image_shapes)
             return self.choose_faces(candidates, image_shapes), {}
         if targets is None:

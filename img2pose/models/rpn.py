@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,6 +16,7 @@ from torchvision.ops import batched_nms, nms
 
 from img2pose.devices import to_device
 from img2pose.models.matching import BACKGROUND, FOREGROUND, match_boxes, sample_balanced
+from img2pose.models.profiles import lower_precision
 
 
 def suppress_within_levels(
@@ -60,7 +63,15 @@ class ProposalNetwork(RegionProposalNetwork):
 
     Differs: an anchor is the best of a face only if it touches it. The sampler draws from another
     stream of random numbers.
+
+    Args:
+        bfloat16: See `InferenceProfile`.
+        **inherited: torchvision's. `score_thresh` holds in evaluation only.
     """
+
+    def __init__(self, *, bfloat16: bool, **inherited: Any) -> None:
+        super().__init__(**inherited)
+        self.bfloat16 = bfloat16
 
     def forward(
         self,
@@ -80,13 +91,14 @@ class ProposalNetwork(RegionProposalNetwork):
             image; `loss_objectness` and `loss_rpn_box_reg` (empty in evaluation).
         """
         levels = list(features.values())
-        objectness, deltas = self.head(levels)
+        with lower_precision(levels[0].device, wanted=self.bfloat16 and not self.training):
+            objectness, deltas = self.head(levels)
         # All images of a batch have one padded size, so one set of anchors serves.
         anchors = self.anchor_generator(images, levels)[0]
         sizes = [level.shape[1] * level.shape[2] * level.shape[3] for level in objectness]
         objectness, deltas = concat_box_prediction_layers(objectness, deltas)
-        objectness = objectness.view(len(images.image_sizes), -1)
-        deltas = deltas.view(len(images.image_sizes), -1, 4)
+        objectness = objectness.view(len(images.image_sizes), -1).to(anchors)
+        deltas = deltas.view(len(images.image_sizes), -1, 4).to(anchors)
         proposals = self._propose(
             objectness.detach(), deltas.detach(), anchors, sizes, images.image_sizes
         )
@@ -114,10 +126,12 @@ class ProposalNetwork(RegionProposalNetwork):
         ).view(*best.shape, 4)
         limits = torch.tensor([[w, h, w, h] for h, w in image_shapes], dtype=decoded.dtype)
         boxes = decoded.clamp(min=0).minimum(to_device(limits, decoded.device)[:, None])
-        has_area = (boxes[..., 2:] - boxes[..., :2] >= self.min_size).all(-1)
+        usable_boxes = (boxes[..., 2:] - boxes[..., :2] >= self.min_size).all(-1)
+        if not self.training:
+            usable_boxes &= scores >= self.score_thresh
         proposals = []
         for index in range(len(image_shapes)):
-            usable = torch.nonzero(has_area[index]).squeeze(1)
+            usable = torch.nonzero(usable_boxes[index]).squeeze(1)
             candidates = boxes[index, usable]
             kept = suppress_within_levels(
                 candidates,

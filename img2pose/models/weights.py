@@ -159,6 +159,13 @@ def _published_state(content: Mapping[str, Any]) -> dict[str, Tensor] | None:
     return renamed if any(name.startswith("roi_heads.") for name in renamed) else None
 
 
+def _depth_of(state: Mapping[str, Tensor]) -> int:
+    """The ResNet's depth, which published files do not name: from the blocks of its third stage."""
+    blocks = {name.split(".")[3] for name in state if name.startswith("backbone.body.layer3.")}
+    has_bottlenecks = "backbone.body.layer3.0.conv3.weight" in state
+    return {(6, False): 34, (6, True): 50, (23, True): 101}.get((len(blocks), has_bottlenecks), 18)
+
+
 def load_model(
     path: str | os.PathLike[str],
     *,
@@ -178,7 +185,8 @@ def load_model(
             default for published weights, whose boxes then differ slightly.
         device: Where the model goes.
         match_published: See `ModelConfig`; True unless given for published weights.
-        **overrides: Other fields of `ModelConfig`, for example `min_size=400`.
+        **overrides: Other fields of `ModelConfig`, for example `min_size=400`. The depth of
+            published weights is read from them.
 
     Returns:
         The model in evaluation mode.
@@ -214,6 +222,7 @@ def load_model(
                 path,
             )
         overrides.setdefault("match_published", True)
+        overrides.setdefault("depth", _depth_of(state))
         config = config_from_mapping(ModelConfig, overrides, "model settings")
         model = Img2Pose(config, pose_stats, references, download_backbone=False)
         _load_state(model, state, name)

@@ -44,7 +44,7 @@ def build_optimizer(model: Img2Pose, config: OptimConfig) -> Optimizer:
     return AdamW(trained, lr=config.lr, weight_decay=config.weight_decay, fused=True)
 
 
-def to_device(batch: Batch, device: torch.device) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
+def move_batch(batch: Batch, device: torch.device) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
     """A batch as the model takes it: floats in 0..1 and target dicts, on its device."""
     images, targets = batch
     moved = [image.to(device).float() / 255 for image in images]
@@ -170,7 +170,7 @@ class Trainer:
 
     def _train_step(self, batch: Any) -> dict[str, float]:
         self.schedule.before_step(self.step)
-        images, targets = to_device(batch, self.device)
+        images, targets = move_batch(batch, self.device)
         losses = self.model(images, targets)
         total = total_loss(losses)
         values = total_and_parts(total, losses)
@@ -226,7 +226,7 @@ def validation_means(
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(0)
         for batch in pictures:
-            images, targets = to_device(batch, device)
+            images, targets = move_batch(batch, device)
             losses = model.validation_losses(images, targets)
             total = total_loss(losses)
             means.add(total_and_parts(total, losses), weight=len(images))

@@ -1,0 +1,427 @@
+"""Measures how fast a model is on this machine: prediction, its parts, losses, a training step."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torchvision
+from torch import Tensor
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.rpn import RegionProposalNetwork
+from torchvision.ops import MultiScaleRoIAlign
+
+from img2pose.cli.exit_codes import exit_code_from_errors
+from img2pose.cli.model_arguments import set_threads
+from img2pose.config import OptimConfig
+from img2pose.devices import choose_device
+from img2pose.errors import InputError
+from img2pose.evaluation.timing import (
+    count_flops,
+    matrix_peak_gflops,
+    median_times_ms,
+    peak_memory_mib,
+)
+from img2pose.files import check_output_folder, write_json
+from img2pose.geometry import boxes_from_points, image_intrinsics, project_points
+from img2pose.images import find_images, image_tensor, read_image
+from img2pose.models.img2pose import Img2Pose, build_model
+from img2pose.models.losses import pose_losses
+from img2pose.models.profiles import PROFILES
+from img2pose.models.weights import load_model
+from img2pose.references import PoseReferences
+from img2pose.training.trainer import build_optimizer
+from img2pose.types import PoseStats
+
+RESULTS_FILE = "benchmark.json"
+REFERENCE = "torchvision: backbone + FPN + RPN, float32"
+_DECODED_FACES = 600
+_POSITIVES = 256
+_MOST_PICTURES = 8
+# Of the WIDER model, rounded: an untrained model has none of its own.
+_POSE_STATS = PoseStats(
+    np.array([-0.02, 0.03, -0.01, 0.07, 0.24, 3.48]), np.array([0.24, 0.54, 0.18, 0.13, 0.14, 0.37])
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        name: What was measured.
+        milliseconds: Median time.
+        gflop: Billions of useful floating point operations, where they are counted.
+        share_of_peak: Of the operations that the machine's matrix product does in that time.
+        memory_mib: Peak memory beyond what was taken before.
+    """
+
+    name: str
+    milliseconds: float
+    gflop: float | None = None
+    share_of_peak: float | None = None
+    memory_mib: float | None = None
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line's flags."""
+    parser = argparse.ArgumentParser(
+        description="Measure prediction, its parts, losses and a training step on this machine."
+        f" Prints a table and writes it to {RESULTS_FILE}. Times are medians; let nothing"
+        " else run.",
+    )
+    parser.add_argument("--checkpoint", help="model (default: an untrained one as published)")
+    parser.add_argument(
+        "--images", help="picture or folder of pictures, cut to 3:4 (default: noise)"
+    )
+    parser.add_argument("--output_path", default="out/benchmark", help="folder (%(default)s)")
+    parser.add_argument(
+        "--sizes", default="400,800", help="shorter sides in pixels (default %(default)s)"
+    )
+    parser.add_argument("--batches", default="1,8", help="pictures at once (default %(default)s)")
+    parser.add_argument(
+        "--proposals", type=int, default=1000, help="proposals a picture (default %(default)s)"
+    )
+    parser.add_argument(
+        "--max_passing",
+        type=int,
+        default=100,
+        help="pictures in which more proposals pass the score threshold are left out"
+        " (default %(default)s)",
+    )
+    parser.add_argument("--repeats", type=int, default=7, help="runs (default %(default)s)")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda if there is one)")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: one for each core)")
+    return parser
+
+
+def _numbers(text: str, flag: str) -> list[int]:
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 1:
+        raise InputError(f"{flag} {text}: give whole numbers from 1 up, such as 400,800")
+    return numbers
+
+
+def _cut_picture(path: Path, size: int) -> Tensor:
+    """The middle of a picture, (3, size, 4 / 3 size) or upright, whichever it is closer to."""
+    array = read_image(path)
+    height, width = array.shape[:2]
+    wanted = 4 / 3 if width >= height else 3 / 4
+    cut_h, cut_w = min(height, round(width / wanted)), min(width, round(height * wanted))
+    top, left = (height - cut_h) // 2, (width - cut_w) // 2
+    long = round(size * 4 / 3)
+    target = (long, size) if width >= height else (size, long)
+    cut = array[top : top + cut_h, left : left + cut_w]
+    return image_tensor(cv2.resize(cut, target, interpolation=cv2.INTER_AREA))
+
+
+def _noise(size: int) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    shape = (_MOST_PICTURES, 3, size, round(size * 4 / 3))
+    return list(torch.rand(shape, generator=generator))
+
+
+class _Stages:
+    """One picture's way through a model, stage by stage, each ready to be run again."""
+
+    def __init__(self, model: Img2Pose, picture: Tensor) -> None:
+        self.model = model
+        self.picture = picture
+        self.prepared = model.transform.resize(model.transform.normalize(picture))[0]
+        self.shapes = [(self.prepared.shape[1], self.prepared.shape[2])]
+        self.batch = self._batched()
+        self.maps = model.backbone.body(self.batch.tensors)
+        self.levels = model.backbone.fpn(self.maps)
+        self.boxes = model.rpn(self.batch, self.levels)[0][0]
+        heads = model.roi_heads
+        self.index = torch.zeros(len(self.boxes), dtype=torch.int64, device=self.boxes.device)
+        self.pooled = heads.pool(self.levels, self.boxes, self.index)
+        self.logits = heads.class_predictor(heads.class_head(self.pooled))
+        self.faces = self._find()
+        self.torchvision_pool = MultiScaleRoIAlign(["0", "1", "2", "3"], 7, 2)
+
+    @property
+    def passing(self) -> int:
+        """Proposals whose score passes the threshold."""
+        return len(self.faces.scores)
+
+    def _batched(self) -> ImageList:
+        tensors = self.model.transform.batch_images([self.prepared])
+        return ImageList(tensors, self.shapes)
+
+    def _find(self) -> Any:
+        return self.model.roi_heads.find_faces(
+            self.pooled, self.logits, self.boxes, self.index, self.shapes
+        )
+
+    def reference(self) -> object:
+        """The first stage as torchvision runs it."""
+        features = self.model.backbone(self.batch.tensors)
+        return RegionProposalNetwork.forward(self.model.rpn, self.batch, features)
+
+    def both_heads_on_all(self) -> object:
+        """The second stage's networks with torchvision's pooling and every proposal."""
+        heads = self.model.roi_heads
+        pooled = self.torchvision_pool(self.levels, [self.boxes], self.shapes)
+        return heads.class_head(pooled), heads.box_predictor(heads.box_head(pooled))
+
+    def cases(self) -> dict[str, Callable[[], object]]:
+        """Parts of a prediction by name."""
+        model, heads = self.model, self.model.roi_heads
+        return {
+            "  resize and normalise": lambda: model.transform.resize(
+                model.transform.normalize(self.picture)
+            ),
+            "  backbone": lambda: model.backbone.body(self.batch.tensors),
+            "  FPN": lambda: model.backbone.fpn(self.maps),
+            "  RPN: convolutions": lambda: model.rpn.head(list(self.levels.values())),
+            "  RPN, all": lambda: model.rpn(self.batch, self.levels),
+            "  pooling": lambda: heads.pool(self.levels, self.boxes, self.index),
+            "  class head": lambda: heads.class_predictor(heads.class_head(self.pooled)),
+            f"  pose head and decoding, {self.passing} of {len(self.boxes)}": self._find,
+            "  suppression": lambda: heads.choose_faces(self.faces, self.shapes),
+            "both heads on all proposals, torchvision's pooling": self.both_heads_on_all,
+        }
+
+
+def _load(args: argparse.Namespace, size: int, profile: str, device: torch.device) -> Img2Pose:
+    settings: dict[str, Any] = {
+        "min_size": size,
+        "max_size": max(1400, 2 * size),
+        "rpn_pre_nms_test": 6000,
+        "rpn_post_nms_test": args.proposals,
+        "score_threshold": 0.05,
+        "inference_profile": profile,
+    }
+    if args.checkpoint is not None:
+        return load_model(args.checkpoint, device=device, **settings)
+    torch.manual_seed(0)
+    model = build_model(
+        pose_stats=_POSE_STATS,
+        references=PoseReferences.default(),
+        pretrained_backbone=False,
+        **settings,
+    )
+    model.to(device)
+    model.eval()
+    return model
+
+
+def _limit_passing(models: Sequence[Img2Pose], picture: Tensor, most: int) -> None:
+    """Sets the thresholds of untrained models so that not more proposals pass than wanted."""
+    for model in models:
+        logits = _Stages(model, picture).logits
+        scores = logits.softmax(-1)[:, 1].sort(descending=True).values
+        model.roi_heads.score_thresh = float(scores[min(most, len(scores) - 1)])
+
+
+def _prediction_rows(
+    args: argparse.Namespace, size: int, paths: Sequence[Path], device: torch.device, peak: float
+) -> tuple[list[Row], dict[str, float]]:
+    models = {profile: _load(args, size, profile, device) for profile in PROFILES}
+    if args.images is None:
+        pictures: Iterable[Tensor] = _noise(size)
+    else:
+        pictures = (_cut_picture(path, size) for path in paths)
+    if args.checkpoint is None:
+        pictures = list(islice(pictures, _MOST_PICTURES))
+        _limit_passing(list(models.values()), pictures[0].to(device), args.max_passing)
+    stages = []
+    seen = 0
+    for picture in pictures:
+        seen += 1
+        stage = _Stages(models["exact"], picture.to(device))
+        if stage.passing <= args.max_passing:
+            stages.append(stage)
+        if len(stages) == _MOST_PICTURES:
+            break
+    if not stages:
+        raise InputError(
+            f"--images {args.images}: more than {args.max_passing} proposals pass in every picture;"
+            " give others or a greater --max_passing"
+        )
+    passing = ", ".join(str(stage.passing) for stage in stages)
+    print(f"{size} px: {len(stages)} of {seen} pictures; {passing} pass", file=sys.stderr)
+    # The picture with most work among those allowed.
+    stage = max(stages, key=lambda s: s.passing)
+    height, width = stage.picture.shape[-2:]
+    where = f"{height}x{width}"
+    cases: dict[str, Callable[[], object]] = {f"{where}: {REFERENCE}": stage.reference}
+    batches = {}
+    for count in _numbers(args.batches, "--batches"):
+        batch = [stages[index % len(stages)].picture for index in range(count)]
+        if count == 1:
+            batch = [stage.picture]
+        for profile, model in models.items():
+            name = f"{where}: predict {count}, {profile}"
+            batches[name] = (lambda m, b: lambda: m(b))(model, batch)
+    cases |= batches
+    cases |= stage.cases()
+    times = median_times_ms(cases, args.repeats, device)
+    rows = []
+    for name, milliseconds in times.items():
+        if name not in batches:
+            rows.append(Row(name, milliseconds))
+            continue
+        gflop = count_flops(batches[name]) / 1e9
+        share = gflop / (milliseconds / 1e3) / peak
+        rows.append(Row(name, milliseconds, gflop, share, peak_memory_mib(batches[name], device)))
+    reference = times[f"{where}: {REFERENCE}"]
+    ratios = {
+        f"{where}: predict 1, {profile} / reference": times[name] / reference
+        for profile in models
+        if (name := f"{where}: predict 1, {profile}") in times
+    }
+    return rows, ratios
+
+
+def _small_part_rows(model: Img2Pose, args: argparse.Namespace, device: torch.device) -> list[Row]:
+    """Losses of the pose head, decoding and boxes, for numbers of faces that do not change."""
+    generator = torch.Generator().manual_seed(0)
+    size_hw = (400, 533)
+
+    def boxes_of(count: int) -> Tensor:
+        corners = torch.rand(count, 2, generator=generator) * torch.tensor([400.0, 270.0])
+        sides = 30 + 100 * torch.rand(count, 2, generator=generator)
+        return torch.cat([corners, corners + sides], dim=1).to(device)
+
+    heads = model.roi_heads
+    camera = torch.from_numpy(image_intrinsics(*size_hw)).float().to(device)
+    positives = boxes_of(_POSITIVES)
+    predicted = torch.randn(_POSITIVES, 6, generator=generator).to(device).requires_grad_()
+    right = torch.randn(_POSITIVES, 6, generator=generator).to(device) * 0.5
+    targets = heads.decode(
+        right, right[:, 0], positives, torch.zeros_like(right[:, 0]).long(), [size_hw]
+    ).poses
+
+    def losses() -> None:
+        predicted.grad = None
+        found = pose_losses(
+            predicted,
+            positives,
+            targets,
+            camera.expand(_POSITIVES, 3, 3),
+            heads.pose_mean,
+            heads.pose_stddev,
+            heads.points_5,
+            model.config.min_depth,
+        )
+        (found.dof_reg + found.points).backward()  # type: ignore[no-untyped-call]
+
+    proposals = boxes_of(_DECODED_FACES)
+    regression = torch.randn(_DECODED_FACES, 6, generator=generator).to(device) * 0.5
+    scores = torch.rand(_DECODED_FACES, generator=generator).to(device)
+    index = torch.zeros(_DECODED_FACES, dtype=torch.int64, device=device)
+
+    def decode() -> object:
+        with torch.inference_mode():
+            faces = heads.decode(regression, scores, proposals, index, [size_hw])
+            return heads.choose_faces(faces, [size_hw])
+
+    # Short enough that many more runs cost nothing.
+    times = median_times_ms(
+        {
+            f"pose losses of {_POSITIVES} positives, forward and backward": losses,
+            f"decoding, boxes and suppression of {_DECODED_FACES} faces": decode,
+        },
+        10 * args.repeats,
+        device,
+    )
+    return [Row(name, milliseconds) for name, milliseconds in times.items()]
+
+
+def _training_rows(args: argparse.Namespace, size: int, device: torch.device) -> list[Row]:
+    model = _load(args, size, "exact", device).train()
+    optimizer = build_optimizer(model, OptimConfig(lr=1e-6))
+    size_hw = (size, round(size * 4 / 3))
+    poses = np.array([[0, 0.3 * k, 0, 2.0 * k - 3, 0, 9 + k] for k in range(4)], dtype=np.float32)
+    points = project_points(model.references.points_68, poses, image_intrinsics(*size_hw))
+    target = {
+        "boxes": torch.from_numpy(boxes_from_points(points, poses, size_hw)).float().to(device),
+        "labels": torch.ones(len(poses), dtype=torch.int64, device=device),
+        "dofs": torch.from_numpy(poses).to(device),
+    }
+    pictures = [picture.to(device) for picture in _noise(size)[:2]]
+    targets = [{name: value.clone() for name, value in target.items()} for _ in pictures]
+
+    def step() -> None:
+        optimizer.zero_grad()
+        total = torch.stack(list(model(pictures, targets).values())).sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    name = f"{size_hw[0]}x{size_hw[1]}: training step, 2 pictures, SGD"
+    milliseconds = median_times_ms({name: step}, args.repeats, device)[name]
+    return [Row(name, milliseconds, memory_mib=peak_memory_mib(step, device))]
+
+
+def _table(rows: Sequence[Row], ratios: dict[str, float], peak: float) -> str:
+    def figure(value: float | None, digits: int, factor: float = 1) -> str:
+        return "-" if value is None else f"{factor * value:.{digits}f}"
+
+    lines = [f"{'':<58}{'ms':>9}{'GFLOP':>9}{'% peak':>9}{'MiB':>9}"]
+    lines += [
+        f"{row.name:<58}{figure(row.milliseconds, 1):>9}{figure(row.gflop, 1):>9}"
+        f"{figure(row.share_of_peak, 0, 100):>9}{figure(row.memory_mib, 0):>9}"
+        for row in rows
+    ]
+    lines += [f"{name:<58}{ratio:>9.2f}" for name, ratio in ratios.items()]
+    lines.append(f"{'matrix product of this machine, GFLOP/s':<58}{peak:>9.0f}")
+    return "\n".join(lines)
+
+
+@exit_code_from_errors
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; see `--help`."""
+    args = build_parser().parse_args(argv)
+    for flag in ("repeats", "proposals", "max_passing"):
+        if getattr(args, flag) < 1:
+            raise InputError(f"--{flag} {getattr(args, flag)}: must be at least 1")
+    sizes = _numbers(args.sizes, "--sizes")
+    _numbers(args.batches, "--batches")
+    output = Path(args.output_path)
+    check_output_folder(output)
+    set_threads(args.threads)
+    device = choose_device(args.device)
+    paths = find_images([args.images]) if args.images is not None else []
+    peak = matrix_peak_gflops(device)
+    rows: list[Row] = []
+    ratios: dict[str, float] = {}
+    with torch.inference_mode():
+        for size in sizes:
+            found, ratios_of_size = _prediction_rows(args, size, paths, device, peak)
+            rows += found
+            ratios |= ratios_of_size
+    rows += _small_part_rows(_load(args, sizes[0], "exact", device), args, device)
+    rows += _training_rows(args, sizes[0], device)
+    report = {
+        "rows": [asdict(row) for row in rows],
+        "ratios": ratios,
+        "matrix_peak_gflops": peak,
+        "device": str(device),
+        "processor": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "checkpoint": args.checkpoint,
+        "proposals": args.proposals,
+        "repeats": args.repeats,
+    }
+    write_json(output / RESULTS_FILE, report, indent=1)
+    print(_table(rows, ratios, peak))
+    print(f"results: {output / RESULTS_FILE}")
+    return 0
