@@ -45,6 +45,10 @@ def arrays_or_tensors(arguments: int) -> Callable[[Callable[..., Tensor]], Calla
                 leader = next((t for t in tensors if t.is_floating_point()), None)
                 dtype = leader.dtype if leader is not None else torch.float64
                 device = tensors[0].device
+                if all(
+                    isinstance(v, Tensor) and v.dtype == dtype and v.device == device for v in given
+                ):
+                    return function(*given, *rest, **options)
                 converted = [to_device(torch.as_tensor(v, dtype=dtype), device) for v in given]
                 return function(*converted, *rest, **options)
             arrays = [np.asarray(value) for value in given]

@@ -14,27 +14,14 @@ from torch import Tensor
 from img2pose.geometry.arrays import arrays_or_tensors
 
 
-def _small_angle_squared(dtype: torch.dtype) -> float:
-    # Below it the first terms of the Taylor series are exact to the type's precision.
-    return 1e-3 if dtype == torch.float32 else 1e-6
-
-
-def _sinc_terms(angle_squared: Tensor) -> tuple[Tensor, Tensor]:
-    """sin(a) / a and (1 - cos(a)) / a^2 for a^2 >= 0, smooth at zero."""
-    small = angle_squared < _small_angle_squared(angle_squared.dtype)
-    # The branch not taken must not divide by zero, or its gradient is NaN times zero.
-    safe = torch.where(small, 1.0, angle_squared)
-    angle = safe.sqrt()
-    square = angle_squared
-    sine = torch.where(small, 1 - square / 6 * (1 - square / 20), angle.sin() / angle)
-    half_sine = (angle / 2).sin() / angle
-    versine = torch.where(small, 0.5 - square / 24 * (1 - square / 30), 2 * half_sine**2)
-    return sine, versine
+def _sinc(angles: Tensor) -> Tensor:
+    """sin(a) / a, and its gradient, at zero too: torch's has the limits there."""
+    return torch.sinc(angles * (1 / math.pi))
 
 
 @arrays_or_tensors(1)
 def rotvec_to_matrix(rotvecs: Tensor) -> Tensor:
-    """Rotation vectors to matrices (Rodrigues' formula).
+    """Rotation vectors to matrices (through quaternions).
 
     Args:
         rotvecs: (..., 3) axis times angle in radians.
@@ -42,16 +29,14 @@ def rotvec_to_matrix(rotvecs: Tensor) -> Tensor:
     Returns:
         (..., 3, 3) rotation matrices.
     """
-    angle_squared = (rotvecs * rotvecs).sum(-1)
-    sine, versine = _sinc_terms(angle_squared)
+    quaternions = rotvec_to_quaternion(rotvecs)
+    imaginary, real = quaternions[..., :3], quaternions[..., 3:, None]
+    column, row = imaginary[..., None], imaginary[..., None, :]
     identity = torch.eye(3, dtype=rotvecs.dtype, device=rotvecs.device)
     identity = identity.expand(*rotvecs.shape, 3)
-    column, row = rotvecs[..., None], rotvecs[..., None, :]
-    along = (1 - versine * angle_squared)[..., None, None] * identity
-    skew = torch.linalg.cross(column, identity, dim=-2)
-    matrices: Tensor = (
-        along + sine[..., None, None] * skew + (versine[..., None, None] * column) * row
-    )
+    doubled = column + column
+    along = (1 - (doubled * column).sum(-2, keepdim=True)) * identity
+    matrices: Tensor = along + doubled * row + real * torch.linalg.cross(doubled, identity, dim=-2)
     return matrices
 
 
@@ -107,16 +92,10 @@ def quaternion_to_rotvec(quaternions: Tensor) -> Tensor:
         (..., 3) axis times angle in radians.
     """
     quaternions = torch.where(quaternions[..., 3:] < 0, -quaternions, quaternions)
-    imaginary, real = quaternions[..., :3], quaternions[..., 3]
-    sine_squared = (imaginary * imaginary).sum(-1)
-    small = sine_squared < _small_angle_squared(quaternions.dtype)
-    safe = torch.where(small, 1.0, sine_squared).sqrt()
-    safe_real = torch.where(small, 1.0, real)
-    # 2 asin(s) / s for a half angle with sine s; real is then close to 1.
-    s2 = sine_squared
-    taylor = 2 + s2 / 3 * (1 + 9 / 20 * s2)
-    scale = torch.where(small, taylor, 2 * torch.atan2(safe, safe_real) / safe)
-    return scale[..., None] * imaginary
+    imaginary, real = quaternions[..., :3], quaternions[..., 3:]
+    half_angle = torch.atan2(torch.linalg.vector_norm(imaginary, dim=-1, keepdim=True), real)
+    # angle / sin(angle / 2); the half angle is at most pi / 2, so nothing is divided by zero.
+    return imaginary * (2 / _sinc(half_angle))
 
 
 @arrays_or_tensors(1)
@@ -129,14 +108,8 @@ def rotvec_to_quaternion(rotvecs: Tensor) -> Tensor:
     Returns:
         (..., 4) as (x, y, z, w); w is negative for angles between pi and 3 pi.
     """
-    half_squared = (rotvecs * rotvecs).sum(-1, keepdim=True) / 4
-    small = half_squared < _small_angle_squared(rotvecs.dtype)
-    # The branch not taken must not divide by zero, or its gradient is NaN times zero.
-    half = torch.where(small, 1.0, half_squared).sqrt()
-    h2 = half_squared
-    sine = torch.where(small, 1 - h2 / 6 * (1 - h2 / 20), half.sin() / half)
-    cosine = torch.where(small, 1 - h2 / 2 * (1 - h2 / 12 * (1 - h2 / 30)), half.cos())
-    return torch.cat([rotvecs * (sine / 2), cosine], -1)
+    half_angle = torch.linalg.vector_norm(rotvecs, dim=-1, keepdim=True) * 0.5
+    return torch.cat([rotvecs * (0.5 * _sinc(half_angle)), half_angle.cos()], -1)
 
 
 @arrays_or_tensors(2)

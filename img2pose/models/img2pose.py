@@ -251,7 +251,7 @@ class Img2Pose(GeneralizedRCNN):
             with lower_precision(batch.tensors.device, wanted=self.profile.bfloat16):
                 features = self.backbone(batch.tensors)
             # Anchors and pooling take their type from these.
-            features = {name: level.float() for name, level in features.items()}
+            features = {name: level.to(batch.tensors) for name, level in features.items()}
             proposals, _ = self.rpn(batch, features)
             faces, _ = self.roi_heads(features, proposals, shapes_hw)
             originals_hw = [(images[i].shape[1], images[i].shape[2]) for i in indices]

@@ -64,14 +64,12 @@ def sample_balanced(labels: Tensor, count: int, positive_fraction: float) -> tup
     key = torch.rand(labels.shape, device=labels.device)
     positives = min(int(count * positive_fraction), size)
     chosen, drawn = [], []
-    room = torch.full_like(labels[..., :1], count)
     for kind, most in ((labels == FOREGROUND, positives), (labels == BACKGROUND, min(count, size))):
         order = torch.where(kind, key, -1.0).topk(most, dim=-1).indices
-        is_drawn = kind.gather(-1, order) & (torch.arange(most, device=labels.device) < room)
-        room = room - is_drawn.sum(-1, keepdim=True)
         chosen.append(order)
-        drawn.append(is_drawn)
+        drawn.append(kind.gather(-1, order))
     is_drawn = torch.cat(drawn, -1)
+    # Foreground first, then background, then what is neither; what goes beyond `count` is cut off.
     first = is_drawn.to(torch.uint8).sort(dim=-1, descending=True, stable=True).indices
     first = first[..., : min(count, size)]
     return torch.cat(chosen, -1).gather(-1, first), is_drawn.gather(-1, first)

@@ -14,9 +14,11 @@ from img2pose.geometry import (
     geodesic_angle,
     matrix_to_quaternion,
     matrix_to_rotvec,
+    multiply_quaternions,
     pose_to_euler,
     quaternion_to_rotvec,
     rotvec_to_matrix,
+    rotvec_to_quaternion,
 )
 
 # Magnitudes on purpose near zero and near pi, where the formulas change branch.
@@ -115,6 +117,34 @@ def test_gradients_are_right_near_identity_and_pi(
 
     jacobian = torch.autograd.functional.jacobian(there_and_back, rotvec)
     np.testing.assert_allclose(jacobian, np.eye(3), atol=1e-5)
+
+
+@pytest.mark.parametrize("angle", [1e-20, 1e-8, 1e-5, 1e-3, 3e-2, 0.5, 3.0])
+def test_float32_gradients_are_those_of_float64(angle: float) -> None:
+    def there_and_back(vector: torch.Tensor) -> torch.Tensor:
+        return quaternion_to_rotvec(rotvec_to_quaternion(vector))
+
+    axis = torch.tensor([0.6, -0.48, 0.64], dtype=torch.float64)
+    for function in (rotvec_to_matrix, rotvec_to_quaternion, there_and_back):
+        exact = torch.autograd.functional.jacobian(function, axis * angle)
+        found = torch.autograd.functional.jacobian(function, (axis * angle).float())
+        torch.testing.assert_close(found.double(), exact, rtol=0, atol=3e-6)
+
+
+@given(rotvecs(), rotvecs())
+@settings(max_examples=100, deadline=None)
+def test_quaternions_multiply_as_matrices_do(a: np.ndarray, b: np.ndarray) -> None:
+    product = multiply_quaternions(rotvec_to_quaternion(a), rotvec_to_quaternion(b))
+    expected = rotvec_to_matrix(a) @ rotvec_to_matrix(b)
+    np.testing.assert_allclose(Rotation.from_quat(product).as_matrix(), expected, atol=1e-12)
+    np.testing.assert_allclose(np.linalg.norm(product), 1, atol=1e-12)
+
+
+def test_quaternions_broadcast() -> None:
+    quarter = rotvec_to_quaternion(np.array([0, 0, math.pi / 2]))
+    several = rotvec_to_quaternion(np.array([[0, 0, 0.1], [0, 0, 0.2]]))
+    angles = quaternion_to_rotvec(multiply_quaternions(quarter, several))[:, 2]
+    np.testing.assert_allclose(angles, math.pi / 2 + np.array([0.1, 0.2]), atol=1e-12)
 
 
 def test_float32_gradient_is_finite_at_zero() -> None:

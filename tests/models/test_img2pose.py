@@ -67,12 +67,15 @@ def test_a_batch_without_any_face_trains(small_model: Img2Pose, references: Pose
     sum(losses.values()).backward()
 
 
-def test_one_positive_does_not_break_a_batch_norm(references: PoseReferences) -> None:
-    settings = {**SMALL_MODEL, "pose_norm": "batch_norm", "proposals_per_image": 4}
-    model = build_model(pose_stats=PUBLISHED_STATS, references=references, **settings).train()
-    target = face_targets(references, [[0, 0, 0, 0, 0, 8.0]], (96, 96))
-    loss = sum(model([torch.rand(3, 96, 96)], [target]).values())
-    assert torch.isfinite(loss)
+@pytest.mark.parametrize("depth", [18, 34, 50, 101])
+def test_every_depth_gives_the_five_losses(references: PoseReferences, depth: int) -> None:
+    torch.manual_seed(0)
+    settings = {**SMALL_MODEL, "min_size": 64}
+    model = build_model(depth, pose_stats=PUBLISHED_STATS, references=references, **settings)
+    target = face_targets(references, [[0, 0, 0, 0, 0, 8.0]], (64, 64))
+    losses = model.train()([torch.rand(3, 64, 64)], [target])
+    assert set(losses) == LOSSES
+    assert all(torch.isfinite(loss) and loss > 0 for loss in losses.values())
 
 
 def test_targets_are_not_changed(
@@ -102,6 +105,66 @@ def test_detections_have_the_contracts_form(small_model: Img2Pose) -> None:
         assert faces["boxes"].min() >= 0
         limits = torch.tensor([width, height, width, height]) + 1e-3
         assert (faces["boxes"] <= limits).all()
+
+
+def assert_same_detections(found: list[dict[str, Tensor]], alone: list[dict[str, Tensor]]) -> None:
+    # A convolution of another batch size adds in another order: float32 agrees to its last bits.
+    for ours, expected in zip(found, alone, strict=True):
+        assert len(expected["scores"]) > 10
+        assert ours["labels"].tolist() == expected["labels"].tolist()
+        for name, tolerance in (("scores", 1e-5), ("dofs", 1e-4), ("boxes", 1e-3)):
+            torch.testing.assert_close(ours[name], expected[name], atol=tolerance, rtol=1e-5)
+
+
+def test_images_of_one_size_find_in_a_batch_what_each_finds_alone(small_model: Img2Pose) -> None:
+    small_model.eval()
+    small_model.roi_heads.score_thresh = 0.0
+    images = list(torch.rand(3, 3, 96, 128, generator=torch.Generator().manual_seed(4)))
+    with torch.inference_mode():
+        alone = [small_model([image])[0] for image in images]
+        assert_same_detections(small_model(images), alone)
+
+
+def test_float64_models_detect_in_float64(small_model: Img2Pose) -> None:
+    small_model.double().eval()
+    small_model.roi_heads.score_thresh = 0.0
+    with torch.inference_mode():
+        faces = small_model([torch.rand(3, 96, 96, dtype=torch.float64)])[0]
+    assert len(faces["scores"]) > 0
+    assert faces["dofs"].dtype == faces["boxes"].dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    "image", [torch.zeros(3, 9, 9, dtype=torch.uint8), torch.zeros(1, 9, 9), torch.zeros(9, 9)]
+)
+def test_what_is_no_picture_is_refused(small_model: Img2Pose, image: Tensor) -> None:
+    with pytest.raises(ValueError, match=r"float tensors \(3, H, W\)"):
+        small_model.eval()([image])
+
+
+def test_training_refuses_boxes_without_area_and_missing_targets(
+    small_model: Img2Pose, batch: tuple[list[Tensor], list[dict[str, Tensor]]]
+) -> None:
+    images, targets = batch
+    small_model.train()
+    with pytest.raises(ValueError, match="targets for each image"):
+        small_model(images, targets[:1])
+    targets[0]["boxes"][0, 2] = targets[0]["boxes"][0, 0]
+    with pytest.raises(ValueError, match="area"):
+        small_model(images, targets)
+
+
+def test_a_mixture_of_sizes_finds_for_each_what_it_finds_alone(small_model: Img2Pose) -> None:
+    # The first two and the fifth are equally large once resized and run together.
+    sizes_hw = [(96, 128), (192, 256), (100, 150), (200, 90), (96, 128)]
+    generator = torch.Generator().manual_seed(4)
+    images = [torch.rand(3, *size, generator=generator) for size in sizes_hw]
+    small_model.eval()
+    small_model.roi_heads.score_thresh = 0.0
+    with torch.inference_mode():
+        alone = [small_model([image])[0] for image in images]
+        assert_same_detections(small_model(images), alone)
+        assert_same_detections(small_model(images[::-1]), alone[::-1])
 
 
 def test_boxes_are_the_projected_poses_boxes(
