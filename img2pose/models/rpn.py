@@ -25,7 +25,7 @@ def suppress_within_levels(
     """Non-maximum suppression within each pyramid level, the best over all levels kept.
 
     Suppression is greedy from the best box down, so what is kept of the best M boxes does not
-    depend on the others: on a CPU only as many are looked at as it takes to find `most`.
+    depend on the others: on a CPU no more are looked at than it takes to find `most`.
 
     Args:
         boxes: (N, 4).
@@ -40,18 +40,19 @@ def suppress_within_levels(
     if boxes.device.type != "cpu":
         return batched_nms(boxes, scores, levels, threshold)[:most]  # type: ignore[no-any-return]
     order = scores.argsort(descending=True, stable=True)
-    looked_at = 2 * most
-    while True:
-        candidates = order[:looked_at]
-        rank_is_kept = torch.zeros(len(candidates), dtype=torch.bool)
+    kept = order[:0]
+    for following in order.split(2 * most):
+        # What is kept stays so, and suppresses what comes after it.
+        candidates = torch.cat([kept, following])
+        is_kept = torch.zeros(len(candidates), dtype=torch.bool)
         for level in torch.unique(levels[candidates]).tolist():
             ranks = torch.nonzero(levels[candidates] == level).squeeze(1)
             in_level = candidates[ranks]
-            rank_is_kept[ranks[nms(boxes[in_level], scores[in_level], threshold)]] = True
-        kept = candidates[rank_is_kept]
-        if len(kept) >= most or looked_at >= len(order):
-            return kept[:most]
-        looked_at *= 4
+            is_kept[ranks[nms(boxes[in_level], scores[in_level], threshold)]] = True
+        kept = candidates[is_kept]
+        if len(kept) >= most:
+            break
+    return kept[:most]
 
 
 class ProposalNetwork(RegionProposalNetwork):
