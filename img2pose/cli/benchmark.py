@@ -331,16 +331,15 @@ def _small_part_rows(model: Img2Pose, args: argparse.Namespace, device: torch.de
             faces = heads.decode(regression, scores, proposals, index, [size_hw])
             return heads.choose_faces(faces, [size_hw])
 
+    cases = {
+        f"pose losses of {_POSITIVES} positives, forward and backward": losses,
+        f"decoding, boxes and suppression of {_DECODED_FACES} faces": decode,
+    }
     # Short enough that many more runs cost nothing.
-    times = median_times_ms(
-        {
-            f"pose losses of {_POSITIVES} positives, forward and backward": losses,
-            f"decoding, boxes and suppression of {_DECODED_FACES} faces": decode,
-        },
-        10 * args.repeats,
-        device,
-    )
-    return [Row(name, milliseconds) for name, milliseconds in times.items()]
+    return [
+        Row(name, median_times_ms({name: function}, 30 * args.repeats, device)[name])
+        for name, function in cases.items()
+    ]
 
 
 def _training_rows(args: argparse.Namespace, size: int, device: torch.device) -> list[Row]:

@@ -41,7 +41,7 @@ def suppress_within_levels(
         return batched_nms(boxes, scores, levels, threshold)[:most]  # type: ignore[no-any-return]
     order = scores.argsort(descending=True, stable=True)
     kept = order[:0]
-    for following in order.split(2 * most):
+    for following in torch.split(order, 2 * most):
         # What is kept stays so, and suppresses what comes after it.
         candidates = torch.cat([kept, following])
         is_kept = torch.zeros(len(candidates), dtype=torch.bool)
