@@ -28,4 +28,4 @@ def choose_device(name: str | None = None) -> torch.device:
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """Sends a tensor made on the host to where it is needed, without waiting for it to arrive."""
     # The way back to the host must be waited for, or unfinished numbers are read.
-    return tensor.to(device, non_blocking=tensor.device.type == "cpu")
+    return tensor.to(device, non_blocking=tensor.device.type == "cpu" and device.type == "cuda")

@@ -6,7 +6,7 @@ import argparse
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -40,7 +40,7 @@ from img2pose.models.losses import pose_losses
 from img2pose.models.profiles import PROFILES
 from img2pose.models.weights import load_model
 from img2pose.references import PoseReferences
-from img2pose.training.trainer import build_optimizer
+from img2pose.training.trainer import build_optimizer, total_loss
 from img2pose.types import PoseStats
 
 RESULTS_FILE = "benchmark.json"
@@ -82,7 +82,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--checkpoint", help="model (default: an untrained one as published)")
     parser.add_argument(
-        "--images", help="picture or folder of pictures, cut to 3:4 (default: noise)"
+        "--images",
+        help="picture or folder, cut to 4:3; upright pictures are left out (default: noise)",
     )
     parser.add_argument("--output_path", default="out/benchmark", help="folder (%(default)s)")
     parser.add_argument(
@@ -115,17 +116,18 @@ def _numbers(text: str, flag: str) -> list[int]:
     return numbers
 
 
-def _cut_picture(path: Path, size: int) -> Tensor:
-    """The middle of a picture, (3, size, 4 / 3 size) or upright, whichever it is closer to."""
-    array = read_image(path)
-    height, width = array.shape[:2]
-    wanted = 4 / 3 if width >= height else 3 / 4
-    cut_h, cut_w = min(height, round(width / wanted)), min(width, round(height * wanted))
-    top, left = (height - cut_h) // 2, (width - cut_w) // 2
-    long = round(size * 4 / 3)
-    target = (long, size) if width >= height else (size, long)
-    cut = array[top : top + cut_h, left : left + cut_w]
-    return image_tensor(cv2.resize(cut, target, interpolation=cv2.INTER_AREA))
+def _cut_pictures(paths: Sequence[Path], size: int) -> Iterator[Tensor]:
+    """The middle (3, size, 4 / 3 size) of each picture that is not upright."""
+    for path in paths:
+        array = read_image(path)
+        height, width = array.shape[:2]
+        if height > width:
+            continue
+        cut_h, cut_w = min(height, round(width * 3 / 4)), min(width, round(height * 4 / 3))
+        top, left = (height - cut_h) // 2, (width - cut_w) // 2
+        cut = array[top : top + cut_h, left : left + cut_w]
+        target_wh = (round(size * 4 / 3), size)
+        yield image_tensor(cv2.resize(cut, target_wh, interpolation=cv2.INTER_AREA))
 
 
 def _noise(size: int) -> list[Tensor]:
@@ -141,8 +143,10 @@ class _Stages:
         self.model = model
         self.picture = picture
         self.prepared = model.transform.resize(model.transform.normalize(picture))[0]
-        self.shapes = [(self.prepared.shape[1], self.prepared.shape[2])]
-        self.batch = self._batched()
+        self.batch = model.batch_of_one_size([self.prepared])
+        self.shapes = self.batch.image_sizes
+        # As torchvision's own models run.
+        self.plain_batch = ImageList(self.batch.tensors.contiguous(), self.shapes)
         self.maps = model.backbone.body(self.batch.tensors)
         self.levels = model.backbone.fpn(self.maps)
         self.boxes = model.rpn(self.batch, self.levels)[0][0]
@@ -158,10 +162,6 @@ class _Stages:
         """Proposals whose score passes the threshold."""
         return len(self.faces.scores)
 
-    def _batched(self) -> ImageList:
-        tensors = self.model.transform.batch_images([self.prepared])
-        return ImageList(tensors, self.shapes)
-
     def _find(self) -> Any:
         return self.model.roi_heads.find_faces(
             self.pooled, self.logits, self.boxes, self.index, self.shapes
@@ -169,8 +169,8 @@ class _Stages:
 
     def reference(self) -> object:
         """The first stage as torchvision runs it."""
-        features = self.model.backbone(self.batch.tensors)
-        return RegionProposalNetwork.forward(self.model.rpn, self.batch, features)
+        features = self.model.backbone(self.plain_batch.tensors)
+        return RegionProposalNetwork.forward(self.model.rpn, self.plain_batch, features)
 
     def both_heads_on_all(self) -> object:
         """The second stage's networks with torchvision's pooling and every proposal."""
@@ -225,7 +225,8 @@ def _limit_passing(models: Sequence[Img2Pose], picture: Tensor, most: int) -> No
     for model in models:
         logits = _Stages(model, picture).logits
         scores = logits.softmax(-1)[:, 1].sort(descending=True).values
-        model.roi_heads.score_thresh = float(scores[min(most, len(scores) - 1)])
+        if len(scores) > most:
+            model.roi_heads.score_thresh = float(scores[most])
 
 
 def _prediction_rows(
@@ -235,34 +236,35 @@ def _prediction_rows(
     if args.images is None:
         pictures: Iterable[Tensor] = _noise(size)
     else:
-        pictures = (_cut_picture(path, size) for path in paths)
+        pictures = _cut_pictures(paths, size)
     if args.checkpoint is None:
         pictures = list(islice(pictures, _MOST_PICTURES))
         _limit_passing(list(models.values()), pictures[0].to(device), args.max_passing)
-    stages = []
+    chosen: list[tuple[int, Tensor]] = []
     seen = 0
     for picture in pictures:
         seen += 1
-        stage = _Stages(models["exact"], picture.to(device))
-        if stage.passing <= args.max_passing:
-            stages.append(stage)
-        if len(stages) == _MOST_PICTURES:
+        picture = picture.to(device)
+        passing = _Stages(models["exact"], picture).passing
+        if passing <= args.max_passing:
+            chosen.append((passing, picture))
+        if len(chosen) == _MOST_PICTURES:
             break
-    if not stages:
+    if not chosen:
         raise InputError(
-            f"--images {args.images}: more than {args.max_passing} proposals pass in every picture;"
-            " give others or a greater --max_passing"
+            f"--images {args.images}: no picture that is not upright has at most"
+            f" {args.max_passing} proposals that pass; give others or a greater --max_passing"
         )
-    passing = ", ".join(str(stage.passing) for stage in stages)
-    print(f"{size} px: {len(stages)} of {seen} pictures; {passing} pass", file=sys.stderr)
+    counts = ", ".join(str(passing) for passing, _ in chosen)
+    print(f"{size} px: {len(chosen)} of {seen} pictures; {counts} pass", file=sys.stderr)
     # The picture with most work among those allowed.
-    stage = max(stages, key=lambda s: s.passing)
+    stage = _Stages(models["exact"], max(chosen, key=lambda choice: choice[0])[1])
     height, width = stage.picture.shape[-2:]
     where = f"{height}x{width}"
     cases: dict[str, Callable[[], object]] = {f"{where}: {REFERENCE}": stage.reference}
     batches = {}
     for count in _numbers(args.batches, "--batches"):
-        batch = [stages[index % len(stages)].picture for index in range(count)]
+        batch = [chosen[index % len(chosen)][1] for index in range(count)]
         if count == 1:
             batch = [stage.picture]
         for profile, model in models.items():
@@ -358,8 +360,7 @@ def _training_rows(args: argparse.Namespace, size: int, device: torch.device) ->
 
     def step() -> None:
         optimizer.zero_grad()
-        total = torch.stack(list(model(pictures, targets).values())).sum()
-        total.backward()  # type: ignore[no-untyped-call]
+        total_loss(model(pictures, targets)).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     name = f"{size_hw[0]}x{size_hw[1]}: training step, 2 pictures, SGD"

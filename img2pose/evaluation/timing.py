@@ -56,7 +56,11 @@ def median_times_ms(
 
 
 def matrix_peak_gflops(device: torch.device, repeats: int = 5) -> float:
-    """Billions of float32 operations a second in a large matrix product, the best of some."""
+    """Billions of float32 operations a second in a large matrix product, the best of some.
+
+    On CUDA convolutions may do better, since torch lets them use TensorFloat-32 and the product
+    not.
+    """
     a = torch.rand(_MATRIX_SIDE, _MATRIX_SIDE, device=device)
     b = torch.rand(_MATRIX_SIDE, _MATRIX_SIDE, device=device)
     seconds = min(_seconds(lambda: a @ b, device) for _ in range(repeats + 1))

@@ -65,13 +65,13 @@ def project_points(
 
     Args:
         points: (P, 3) in reference units.
-        poses: (N, 6) rotation vector (radians) and translation (reference units).
+        poses: (..., N, 6) rotation vector (radians) and translation (reference units).
         intrinsics: (3, 3) or (N, 3, 3), pixels.
         min_depth: Depths below it count as it, which keeps points near or behind the camera from
             exploding in training. None projects as the geometry says, infinite at depth 0.
 
     Returns:
-        (N, P, 2) pixels.
+        (..., N, P, 2) pixels.
     """
     rotated = (intrinsics @ rotvec_to_matrix(poses[..., :3])).reshape(-1, 3) @ points.mT
     moved = intrinsics @ poses[..., 3:, None]

@@ -132,7 +132,7 @@ class Detector:
                 uint8 RGB arrays (H, W, 3) or float RGB tensors (3, H, W) in 0..1.
             intrinsics: (3, 3), pixels; the camera of all the pictures. The poses are re-expressed
                 for it. If None, each picture has `image_intrinsics(height, width)`.
-            batch_size: Pictures held at a time; of these, those of one size run together.
+            batch_size: Pictures held at a time; those equally large once resized run together.
 
         Returns:
             The faces of the picture, or a list with those of each picture.

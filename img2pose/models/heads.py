@@ -31,7 +31,7 @@ class PosePredictor(nn.Module):
     Args:
         channels: Width of the features.
         num_classes: Background included, as in the published model.
-        norm: A key of `POSE_NORMS`. Batch norm, as published, needs two positives a batch.
+        norm: A key of `POSE_NORMS`. Batch norm is as published.
     """
 
     def __init__(self, channels: int, num_classes: int, norm: str) -> None:

@@ -234,6 +234,14 @@ class Img2Pose(GeneralizedRCNN):
         _, losses = self.roi_heads(features, proposals, batch.image_sizes, targets)
         return {**losses, **proposal_losses}
 
+    def batch_of_one_size(self, prepared: list[Tensor]) -> ImageList:
+        """Equally large, resized and normalised images as evaluation lays them out in memory."""
+        tensors = self.transform.batch_images(prepared)
+        if tensors.device.type == "cpu":
+            # Its convolutions and above all its max pooling are faster so.
+            tensors = tensors.contiguous(memory_format=torch.channels_last)
+        return ImageList(tensors, [(image.shape[1], image.shape[2]) for image in prepared])
+
     def _detect(self, images: list[Tensor]) -> list[dict[str, Tensor]]:
         prepared = [self.transform.resize(self.transform.normalize(image))[0] for image in images]
         # A neighbour of another size would be padded to, and so change what is found.
@@ -241,21 +249,16 @@ class Img2Pose(GeneralizedRCNN):
         for index, image in enumerate(prepared):
             groups.setdefault(image.shape, []).append(index)
         found: dict[int, dict[str, Tensor]] = {}
-        for shape, indices in groups.items():
-            shapes_hw = [(shape[1], shape[2])] * len(indices)
-            tensors = self.transform.batch_images([prepared[index] for index in indices])
-            if tensors.device.type == "cpu":
-                # Its convolutions and above all its max pooling are faster so.
-                tensors = tensors.contiguous(memory_format=torch.channels_last)
-            batch = ImageList(tensors, shapes_hw)
+        for indices in groups.values():
+            batch = self.batch_of_one_size([prepared[index] for index in indices])
             with lower_precision(batch.tensors.device, wanted=self.profile.bfloat16):
                 features = self.backbone(batch.tensors)
             # Anchors and pooling take their type from these.
             features = {name: level.to(batch.tensors) for name, level in features.items()}
             proposals, _ = self.rpn(batch, features)
-            faces, _ = self.roi_heads(features, proposals, shapes_hw)
+            faces, _ = self.roi_heads(features, proposals, batch.image_sizes)
             originals_hw = [(images[i].shape[1], images[i].shape[2]) for i in indices]
-            faces = self.transform.postprocess(faces, shapes_hw, originals_hw)
+            faces = self.transform.postprocess(faces, batch.image_sizes, originals_hw)
             found.update(zip(indices, faces, strict=True))
         return [found[index] for index in range(len(images))]
 

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from img2pose.devices import to_device
 
-# A box of 224 pixels is read from the level of stride 16, the third (Lin et al., CVPR 2017).
+# A box of 224 pixels is read from level 4, of stride 16; the finest is 2 (Lin et al., CVPR 2017).
 CANONICAL_SIDE = 224
-CANONICAL_LEVEL = 2
+CANONICAL_LEVEL = 4
+FINEST_LEVEL = 2
 STRIDES = (4, 8, 16, 32)
 
 
@@ -19,7 +20,8 @@ def pyramid_levels(boxes: Tensor) -> Tensor:
     width, height = (boxes[:, 2:] - boxes[:, :2]).unbind(1)
     side = (width * height).sqrt()
     level = torch.floor(CANONICAL_LEVEL + torch.log2(side / CANONICAL_SIDE) + 1e-6)
-    return level.clamp(0, len(STRIDES) - 1).long()
+    # A box that is no box must not become an index outside the pyramid.
+    return (level.nan_to_num(0) - FINEST_LEVEL).clamp(0, len(STRIDES) - 1).long()
 
 
 def _taps(

@@ -18,7 +18,7 @@ class InferenceProfile:
         proposals: Most proposals an image for the heads; None: the model's.
         min_objectness: Proposals that the first stage finds less probable are dropped.
         bfloat16: Convolutions and the class head in bfloat16 where the processor multiplies it
-            natively. Poses are always found in float32.
+            natively. The pose head runs in float32, on features that passed through bfloat16.
     """
 
     proposals_before_nms: int | None = None

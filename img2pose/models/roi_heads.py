@@ -192,7 +192,7 @@ class PoseRoIHeads(RoIHeads):
     def _face_poses(self, pooled: Tensor, labels: Tensor) -> Tensor:
         """Normalised poses (N, 6) of the classes `labels`; an empty batch makes no statistics."""
         if len(pooled) == 0:
-            return pooled.flatten(1)[:, :6]
+            return pooled[:, :6]
         with self._norm_that_fits(len(pooled)):
             regression = self.box_predictor(self.box_head(pooled)).reshape(len(pooled), -1, 6)
         poses: Tensor = regression[torch.arange(len(labels), device=labels.device), labels]

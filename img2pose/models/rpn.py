@@ -12,11 +12,25 @@ from torchvision.models.detection.rpn import (
     RegionProposalNetwork,
     concat_box_prediction_layers,
 )
-from torchvision.ops import batched_nms, nms
+from torchvision.ops import nms
 
 from img2pose.devices import to_device
 from img2pose.models.matching import BACKGROUND, FOREGROUND, match_boxes, sample_balanced
 from img2pose.models.profiles import lower_precision
+
+
+def suppress_side_by_side(
+    boxes: Tensor, scores: Tensor, levels: Tensor, threshold: float
+) -> Tensor:
+    """`batched_nms` in one call, whatever the number of boxes: the host waits once.
+
+    Each level's boxes are moved beside those of the level before; no coordinate may be negative.
+    """
+    if len(boxes) == 0:
+        return levels
+    beside = levels.to(boxes) * (1 + boxes.max())
+    kept: Tensor = nms(boxes + beside[:, None], scores, threshold)
+    return kept
 
 
 def suppress_within_levels(
@@ -35,10 +49,10 @@ def suppress_within_levels(
         most: Number to keep.
 
     Returns:
-        Indices (at most `most`,), best first: what `batched_nms(...)[:most]` gives.
+        Indices (at most `most`,), best first: what `batched_nms(...)[:most]` gives, up to ties.
     """
     if boxes.device.type != "cpu":
-        return batched_nms(boxes, scores, levels, threshold)[:most]  # type: ignore[no-any-return]
+        return suppress_side_by_side(boxes, scores, levels, threshold)[:most]
     order = scores.argsort(descending=True, stable=True)
     kept = order[:0]
     for following in torch.split(order, 2 * most):
@@ -174,7 +188,7 @@ class ProposalNetwork(RegionProposalNetwork):
         # Where there is no face the anchor stands in for it: its loss is not counted.
         matched = torch.stack(
             [
-                target["boxes"][face[i]] if len(target["boxes"]) else anchors[i]
+                target["boxes"][face[i]].to(anchors) if len(target["boxes"]) else anchors[i]
                 for target, face, i in zip(targets, faces, index, strict=True)
             ]
         )

@@ -159,11 +159,17 @@ def _published_state(content: Mapping[str, Any]) -> dict[str, Tensor] | None:
     return renamed if any(name.startswith("roi_heads.") for name in renamed) else None
 
 
-def _depth_of(state: Mapping[str, Tensor]) -> int:
+def _depth_of(state: Mapping[str, Tensor], path: str) -> int:
     """The ResNet's depth, which published files do not name: from the blocks of its third stage."""
     blocks = {name.split(".")[3] for name in state if name.startswith("backbone.body.layer3.")}
     has_bottlenecks = "backbone.body.layer3.0.conv3.weight" in state
-    return {(6, False): 34, (6, True): 50, (23, True): 101}.get((len(blocks), has_bottlenecks), 18)
+    depths = {(2, False): 18, (6, False): 34, (6, True): 50, (23, True): 101}
+    depth = depths.get((len(blocks), has_bottlenecks))
+    if depth is None:
+        raise InputError(
+            f"{path}: its ResNet is none of depth 18, 34, 50, 101; give a depth or other weights"
+        )
+    return depth
 
 
 def load_model(
@@ -222,7 +228,8 @@ def load_model(
                 path,
             )
         overrides.setdefault("match_published", True)
-        overrides.setdefault("depth", _depth_of(state))
+        if "depth" not in overrides:
+            overrides["depth"] = _depth_of(state, name)
         config = config_from_mapping(ModelConfig, overrides, "model settings")
         model = Img2Pose(config, pose_stats, references, download_backbone=False)
         _load_state(model, state, name)

@@ -26,8 +26,9 @@ def test_cases_take_turns_and_the_first_round_does_not_count() -> None:
 
     times = median_times_ms({"a": lambda: order.append("a"), "b": slow_once}, 3, CPU)
     assert order == ["a", "b"] * 4
-    assert times["a"] < 5
-    assert 10 <= times["b"] < 150
+    assert times["a"] < times["b"]
+    # The median of three runs of 10 ms, not the first of 200.
+    assert 10 <= times["b"] < 200
 
 
 def test_flops_of_a_matrix_product_are_twice_its_multiply_adds() -> None:

@@ -15,7 +15,7 @@ from img2pose.config import OptimConfig
 from img2pose.geometry import boxes_from_points, image_intrinsics, project_points
 from img2pose.models.img2pose import build_model
 from img2pose.references import PoseReferences
-from img2pose.training.trainer import build_optimizer
+from img2pose.training.trainer import build_optimizer, total_loss
 from tests.settings import PUBLISHED_STATS, SMALL_MODEL
 
 FIGURES = Path(__file__).with_suffix(".txt")
@@ -67,7 +67,7 @@ def first_losses() -> np.ndarray:
         losses = model(pictures, targets)
         rows.append([float(losses[name].detach()) for name in NAMES])
         optimizer.zero_grad()
-        torch.stack(list(losses.values())).sum().backward()
+        total_loss(losses).backward()
         optimizer.step()
     return np.array(rows)
 

@@ -53,8 +53,9 @@ def test_fast_leaves_out_improbable_proposals(
 
 
 def test_fast_finds_the_same_faces_where_all_proposals_fit(
-    references: PoseReferences, image: torch.Tensor
+    references: PoseReferences, image: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(profiles, "multiplies_bfloat16", lambda device: False)
     exact, fast = model_of(references), model_of(references, inference_profile="fast")
     with torch.inference_mode():
         expected, found = exact([image])[0], fast([image])[0]
@@ -89,6 +90,13 @@ def test_training_is_the_same_in_both_profiles(
         torch.manual_seed(1)
         losses.append(model([image], [target]))
     assert all(torch.equal(losses[0][name], losses[1][name]) for name in losses[0])
+
+
+def test_every_profile_can_be_configured_and_no_other(references: PoseReferences) -> None:
+    for name, profile in PROFILES.items():
+        assert model_of(references, inference_profile=name).profile == profile
+    with pytest.raises(InputError, match="exact, fast"):
+        model_of(references, inference_profile="slow")
 
 
 def test_a_checkpoint_is_loaded_in_another_profile(small_model: Img2Pose, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import batched_nms
 
-from img2pose.models.rpn import ProposalNetwork, suppress_within_levels
+from img2pose.models.rpn import ProposalNetwork, suppress_side_by_side, suppress_within_levels
 
 CHANNELS = 8
 PADDED_HW = (96, 128)
@@ -61,6 +61,17 @@ def test_suppression_of_many_boxes_is_torchvisions(originals: int, most: int) ->
     scores = torch.randperm(6000, generator=generator) / 6000
     kept = suppress_within_levels(boxes, scores, level, 0.4, most)
     assert kept.tolist() == batched_nms(boxes, scores, level, 0.4)[:most].tolist()
+
+
+def test_suppression_side_by_side_is_torchvisions() -> None:
+    # What other devices than the CPU run.
+    generator = torch.Generator().manual_seed(0)
+    boxes = doubled_boxes(3000, 100, generator).clamp(min=0)
+    level = torch.randint(0, 5, (3000,), generator=generator)
+    scores = torch.randperm(3000, generator=generator) / 3000
+    kept = suppress_side_by_side(boxes, scores, level, 0.4)
+    assert kept.tolist() == batched_nms(boxes, scores, level, 0.4).tolist()
+    assert len(suppress_side_by_side(boxes[:0], scores[:0], level[:0], 0.4)) == 0
 
 
 def test_suppression_by_hand() -> None:
