@@ -54,8 +54,14 @@ def check_output_folder(path: str | os.PathLike[str]) -> None:
         folder = folder.parent
     if not folder.is_dir():
         raise InputError(f"{folder}: is a file; give a folder for the output")
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"{folder}: cannot be written to; give another folder for the output")
+    try:
+        # Permissions do not tell: some file systems refuse root too.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be written to; give another folder for the output"
+        ) from error
 
 
 @contextmanager

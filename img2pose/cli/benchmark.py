@@ -48,6 +48,7 @@ REFERENCE = "torchvision: backbone + FPN + RPN, float32"
 _DECODED_FACES = 600
 _POSITIVES = 256
 _MOST_PICTURES = 8
+_MOST_LOOKED_AT = 100
 # Of the WIDER model, rounded: an untrained model has none of its own.
 _POSE_STATS = PoseStats(
     np.array([-0.02, 0.03, -0.01, 0.07, 0.24, 3.48]), np.array([0.24, 0.54, 0.18, 0.13, 0.14, 0.37])
@@ -106,13 +107,13 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _numbers(text: str, flag: str) -> list[int]:
+def _numbers(text: str, flag: str, low: int) -> list[int]:
     try:
         numbers = [int(part) for part in text.split(",")]
     except ValueError:
         numbers = []
-    if not numbers or min(numbers) < 1:
-        raise InputError(f"{flag} {text}: give whole numbers from 1 up, such as 400,800")
+    if not numbers or min(numbers) < low:
+        raise InputError(f"{flag} {text}: give whole numbers from {low} up, with commas between")
     return numbers
 
 
@@ -242,7 +243,7 @@ def _prediction_rows(
         _limit_passing(list(models.values()), pictures[0].to(device), args.max_passing)
     chosen: list[tuple[int, Tensor]] = []
     seen = 0
-    for picture in pictures:
+    for picture in islice(pictures, _MOST_LOOKED_AT):
         seen += 1
         picture = picture.to(device)
         passing = _Stages(models["exact"], picture).passing
@@ -252,8 +253,8 @@ def _prediction_rows(
             break
     if not chosen:
         raise InputError(
-            f"--images {args.images}: no picture that is not upright has at most"
-            f" {args.max_passing} proposals that pass; give others or a greater --max_passing"
+            f"--images {args.images}: of {seen} pictures that are not upright none has"
+            f" at most {args.max_passing} proposals that pass; give others or more --max_passing"
         )
     counts = ", ".join(str(passing) for passing, _ in chosen)
     print(f"{size} px: {len(chosen)} of {seen} pictures; {counts} pass", file=sys.stderr)
@@ -263,7 +264,7 @@ def _prediction_rows(
     where = f"{height}x{width}"
     cases: dict[str, Callable[[], object]] = {f"{where}: {REFERENCE}": stage.reference}
     batches = {}
-    for count in _numbers(args.batches, "--batches"):
+    for count in _numbers(args.batches, "--batches", 1):
         batch = [chosen[index % len(chosen)][1] for index in range(count)]
         if count == 1:
             batch = [stage.picture]
@@ -390,8 +391,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for flag in ("repeats", "proposals", "max_passing"):
         if getattr(args, flag) < 1:
             raise InputError(f"--{flag} {getattr(args, flag)}: must be at least 1")
-    sizes = _numbers(args.sizes, "--sizes")
-    _numbers(args.batches, "--batches")
+    sizes = _numbers(args.sizes, "--sizes", 32)
+    _numbers(args.batches, "--batches", 1)
     output = Path(args.output_path)
     check_output_folder(output)
     set_threads(args.threads)

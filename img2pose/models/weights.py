@@ -11,6 +11,7 @@ import logging
 import os
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from typing import Any
@@ -66,7 +67,15 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not os.path.isfile(path):
         raise InputError(f"{path}: no such file; {remedy}")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        # torch.load itself does not compare the checksums that torch.save wrote.
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                if (damaged := archive.testzip()) is not None:
+                    raise zipfile.BadZipFile(damaged)
+        with warnings.catch_warnings():
+            # About pickle protocols; what comes of it is said below.
+            warnings.simplefilter("ignore", UserWarning)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except (
         OSError,
         RuntimeError,
@@ -96,6 +105,16 @@ def _load_state(model: Img2Pose, state: Mapping[str, Tensor], path: str) -> None
         f"{name} has shape {tuple(state[name].shape)}, not {tuple(expected[name].shape)}"
         for name in expected
         if name in state and state[name].shape != expected[name].shape
+    ]
+    faults += [
+        f"{name} holds values that are not finite"
+        for name, value in state.items()
+        if not torch.isfinite(value).all()
+    ]
+    faults += [
+        f"{name} is of {state[name].dtype}, not of floats"
+        for name in expected
+        if name in state and expected[name].is_floating_point() > state[name].is_floating_point()
     ]
     if faults:
         raise InputError(

@@ -345,6 +345,8 @@ def test_a_server_that_stalls_is_given_up(
 
 
 def test_an_interrupt_leaves_nothing(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    # A shell starts what runs in its background with interrupts ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     main_thread = threading.main_thread().ident
     assert main_thread is not None
     done = threading.Event()
@@ -355,8 +357,11 @@ def test_an_interrupt_leaves_nothing(server: Server, capsys: pytest.CaptureFixtu
         done.wait(20)
 
     url = server.serve(b"half", announced=8, then=interrupt)
-    assert main(["wider", "--url", url, "--dest", "a/b"]) == 130
-    done.set()
+    try:
+        assert main(["wider", "--url", url, "--dest", "a/b"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+        done.set()
     assert capsys.readouterr().err.endswith("stopped\n")
     assert left() == []
 

@@ -157,3 +157,52 @@ def test_incomplete_checkpoint_is_refused(small_model: Img2Pose, tmp_path: Path)
     torch.save(content, path)
     with pytest.raises(InputError, match="pose_mean"):
         load_model(path)
+
+
+def test_one_changed_byte_among_the_weights_is_noticed(
+    small_model: Img2Pose, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.pth"
+    torch.save(pack_model(small_model), path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="damaged"):
+        load_model(path)
+
+
+def test_weights_that_are_no_finite_floats_are_refused(
+    small_model: Img2Pose, tmp_path: Path
+) -> None:
+    content = pack_model(small_model)
+    state = dict(content["model"])
+    state["rpn.head.cls_logits.bias"] = torch.full_like(state["rpn.head.cls_logits.bias"], np.nan)
+    state["backbone.body.conv1.weight"] = state["backbone.body.conv1.weight"].long()
+    path = tmp_path / "model.pth"
+    torch.save({**content, "model": state}, path)
+    with pytest.raises(InputError) as caught:
+        load_model(path)
+    assert "rpn.head.cls_logits.bias holds values that are not finite" in str(caught.value)
+    assert "backbone.body.conv1.weight is of torch.int64" in str(caught.value)
+
+
+@pytest.mark.parametrize("depth", [18, 34, 50, 101])
+def test_the_depth_of_published_weights_is_read_from_them(
+    references: PoseReferences, tmp_path: Path, depth: int
+) -> None:
+    model = build_model(
+        depth, pose_stats=PUBLISHED_STATS, references=references, pretrained_backbone=False
+    )
+    path = tmp_path / "published.pth"
+    torch.save({"fpn_model": published_layout(model, wrapped=True, names_of_2021=True)}, path)
+    assert load_model(path, pose_stats=PUBLISHED_STATS, references=references).config.depth == depth
+
+
+def test_weights_of_another_depth_are_refused_by_name(
+    small_model: Img2Pose, tmp_path: Path
+) -> None:
+    state = {n: v for n, v in small_model.state_dict().items() if ".layer3.1." not in n}
+    path = tmp_path / "published.pth"
+    torch.save(state, path)
+    with pytest.raises(InputError, match="18, 34, 50, 101"):
+        load_model(path, pose_stats=PUBLISHED_STATS)
