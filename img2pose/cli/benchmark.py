@@ -231,7 +231,12 @@ def _limit_passing(models: Sequence[Img2Pose], picture: Tensor, most: int) -> No
 
 
 def _prediction_rows(
-    args: argparse.Namespace, size: int, paths: Sequence[Path], device: torch.device, peak: float
+    args: argparse.Namespace,
+    size: int,
+    counts: Sequence[int],
+    paths: Sequence[Path],
+    device: torch.device,
+    peak: float,
 ) -> tuple[list[Row], dict[str, float]]:
     models = {profile: _load(args, size, profile, device) for profile in PROFILES}
     if args.images is None:
@@ -256,15 +261,15 @@ def _prediction_rows(
             f"--images {args.images}: of {seen} pictures that are not upright none has"
             f" at most {args.max_passing} proposals that pass; give others or more --max_passing"
         )
-    counts = ", ".join(str(passing) for passing, _ in chosen)
-    print(f"{size} px: {len(chosen)} of {seen} pictures; {counts} pass", file=sys.stderr)
+    all_passing = ", ".join(str(passing) for passing, _ in chosen)
+    print(f"{size} px: {len(chosen)} of {seen} pictures; {all_passing} pass", file=sys.stderr)
     # The picture with most work among those allowed.
     stage = _Stages(models["exact"], max(chosen, key=lambda choice: choice[0])[1])
     height, width = stage.picture.shape[-2:]
     where = f"{height}x{width}"
     cases: dict[str, Callable[[], object]] = {f"{where}: {REFERENCE}": stage.reference}
     batches = {}
-    for count in _numbers(args.batches, "--batches", 1):
+    for count in counts:
         batch = [chosen[index % len(chosen)][1] for index in range(count)]
         if count == 1:
             batch = [stage.picture]
@@ -392,7 +397,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if getattr(args, flag) < 1:
             raise InputError(f"--{flag} {getattr(args, flag)}: must be at least 1")
     sizes = _numbers(args.sizes, "--sizes", 32)
-    _numbers(args.batches, "--batches", 1)
+    counts = _numbers(args.batches, "--batches", 1)
     output = Path(args.output_path)
     check_output_folder(output)
     set_threads(args.threads)
@@ -403,7 +408,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ratios: dict[str, float] = {}
     with torch.inference_mode():
         for size in sizes:
-            found, ratios_of_size = _prediction_rows(args, size, paths, device, peak)
+            found, ratios_of_size = _prediction_rows(args, size, counts, paths, device, peak)
             rows += found
             ratios |= ratios_of_size
     rows += _small_part_rows(_load(args, sizes[0], "exact", device), args, device)
