@@ -19,9 +19,12 @@ from img2pose.config import ModelConfig
 from img2pose.devices import to_device
 from img2pose.geometry import image_intrinsics, transform_poses
 from img2pose.models.backbone import build_backbone
+from img2pose.models.draws import Draw, generator_of
 from img2pose.models.heads import ClassPredictor, PosePredictor
+from img2pose.models.losses import LossTerm
 from img2pose.models.pooling import PyramidRoIAlign
-from img2pose.models.profiles import PROFILES, lower_precision
+from img2pose.models.precision import in_float32, lower_precision
+from img2pose.models.profiles import PROFILES
 from img2pose.models.roi_heads import PoseRoIHeads
 from img2pose.models.rpn import ProposalNetwork
 from img2pose.references import PoseReferences
@@ -55,6 +58,7 @@ class PoseTransform(GeneralizedRCNNTransform):
     def __init__(self, *, match_published: bool, **inherited: Any) -> None:
         super().__init__(image_mean=IMAGENET_MEAN, image_std=IMAGENET_STD, **inherited)
         self.match_published = match_published
+        self._generator: torch.Generator | None = None
         for name, value in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
             per_channel = torch.tensor(value)[:, None, None]
             # Not in the state dict, whose layout is the published one.
@@ -74,6 +78,21 @@ class PoseTransform(GeneralizedRCNNTransform):
         normalised: Tensor = (image - self.mean) / self.std
         return normalised
 
+    @in_float32
+    def forward(
+        self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None
+    ) -> tuple[ImageList, list[dict[str, Tensor]] | None]:
+        """Resizes, normalises and batches; see torchvision's."""
+        prepared: tuple[ImageList, list[dict[str, Tensor]] | None] = super().forward(
+            images, targets
+        )
+        return prepared
+
+    def torch_choice(self, k: list[int]) -> int:
+        """One of the sizes `k`, drawn by the image's seed."""
+        drawn = torch.empty(1).uniform_(0.0, float(len(k)), generator=self._generator)
+        return k[int(drawn)]
+
     def _transfer(
         self, poses: Tensor, size_from_hw: tuple[int, int], size_to_hw: tuple[int, int]
     ) -> Tensor:
@@ -88,12 +107,14 @@ class PoseTransform(GeneralizedRCNNTransform):
     ) -> tuple[Tensor, dict[str, Tensor] | None]:
         """Resizes an image (3, H, W) and its targets' `boxes` and `dofs`."""
         size_hw = (image.shape[-2], image.shape[-1])
+        self._generator = generator_of(target, Draw.SIZE, torch.device("cpu"))
         image, target = super().resize(image, target)
         if target is not None:
             resized_hw = (image.shape[-2], image.shape[-1])
             target["dofs"] = self._transfer(target["dofs"], size_hw, resized_hw)
         return image, target
 
+    @in_float32
     def postprocess(
         self,
         result: list[dict[str, Tensor]],
@@ -126,7 +147,8 @@ class Img2Pose(GeneralizedRCNN):
     In training, `model(images, targets)` also takes for each image `boxes` (N, 4) float32 with an
     area, `labels` (N,) int64, `dofs` (N, 6) float32, and returns the scalars `loss_classifier`,
     `loss_dof_reg`, `loss_points`, `loss_objectness`, `loss_rpn_box_reg`. Images without faces
-    (N = 0) are welcome in both.
+    (N = 0) are welcome in both. A target's `seed`, an int64 scalar on the host, fixes what is drawn
+    for its image; without it torch's generator does.
 
     Args:
         config: Architecture and settings.
@@ -223,16 +245,37 @@ class Img2Pose(GeneralizedRCNN):
         """
         if not self.training:
             return self._detect(images)
-        if targets is None or len(targets) != len(images):
+        if targets is None:
+            raise ValueError("training needs targets for each image")
+        return {name: term.mean() for name, term in self.loss_terms(images, targets).items()}
+
+    def loss_terms(
+        self, images: list[Tensor], targets: list[dict[str, Tensor]]
+    ) -> dict[str, LossTerm]:
+        """The losses of training by name, not yet divided by what they are counted over.
+
+        Args:
+            images: As for `forward`.
+            targets: As for `forward`.
+
+        Raises:
+            ValueError: As `forward`.
+        """
+        if len(targets) != len(images):
             raise ValueError("training needs targets for each image")
         boxes = torch.cat([target["boxes"] for target in targets])
         if not (boxes[:, 2:] > boxes[:, :2]).all():
             raise ValueError("boxes of targets must have an area: left < right, top < bottom")
         batch, targets = self.transform(images, targets)
-        features = self.backbone(batch.tensors)
-        proposals, proposal_losses = self.rpn(batch, features, targets)
-        _, losses = self.roi_heads(features, proposals, batch.image_sizes, targets)
-        return {**losses, **proposal_losses}
+        features = self._features(batch.tensors)
+        proposals, proposal_terms = self.rpn(batch, features, targets)
+        _, terms = self.roi_heads(features, proposals, batch.image_sizes, targets)
+        return {**terms, **proposal_terms}
+
+    def _features(self, images: Tensor) -> dict[str, Tensor]:
+        features = self.backbone(images)
+        # Anchors and pooling take their type from these.
+        return {name: level.to(images) for name, level in features.items()}
 
     def batch_of_one_size(self, prepared: list[Tensor]) -> ImageList:
         """Equally large, resized and normalised images as evaluation lays them out in memory."""
@@ -252,9 +295,7 @@ class Img2Pose(GeneralizedRCNN):
         for indices in groups.values():
             batch = self.batch_of_one_size([prepared[index] for index in indices])
             with lower_precision(batch.tensors.device, wanted=self.profile.bfloat16):
-                features = self.backbone(batch.tensors)
-            # Anchors and pooling take their type from these.
-            features = {name: level.to(batch.tensors) for name, level in features.items()}
+                features = self._features(batch.tensors)
             proposals, _ = self.rpn(batch, features)
             faces, _ = self.roi_heads(features, proposals, batch.image_sizes)
             originals_hw = [(images[i].shape[1], images[i].shape[2]) for i in indices]
@@ -282,7 +323,7 @@ class Img2Pose(GeneralizedRCNN):
     ) -> dict[str, Tensor]:
         """The training losses as evaluation sees the images: fixed size, norms untouched.
 
-        Proposals are sampled from torch's random state, so seed it for comparable figures.
+        Give targets a `seed` for comparable figures.
 
         Args:
             images: As for `forward`.

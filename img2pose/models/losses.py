@@ -1,4 +1,4 @@
-"""The losses of the pose head, for all positives of a batch at once."""
+"""Losses as sums and counts, and those of the pose head for all positives of a batch at once."""
 
 from __future__ import annotations
 
@@ -8,6 +8,28 @@ import torch
 from torch import Tensor
 
 from img2pose.geometry import box_intrinsics, pose_image_to_box, project_points
+from img2pose.models.precision import in_float32
+
+
+class LossTerm(NamedTuple):
+    """A loss before its division, so that batches in several processes add up to one.
+
+    Attributes:
+        total: Scalar: the sum, with its gradient.
+        counted: Scalar: what it is divided by, counted over all batches that make up a step.
+    """
+
+    total: Tensor
+    counted: Tensor
+
+    def mean(self) -> Tensor:
+        """The loss of this batch alone; 0 where nothing counts."""
+        return self.total / self.counted.clamp(min=1)
+
+
+def total_loss(losses: dict[str, Tensor]) -> Tensor:
+    """The unweighted sum that is trained on."""
+    return torch.stack(list(losses.values())).sum()
 
 
 class PoseLosses(NamedTuple):
@@ -17,6 +39,7 @@ class PoseLosses(NamedTuple):
     points: Tensor
 
 
+@in_float32
 def pose_losses(
     predicted: Tensor,
     proposals_xyxy: Tensor,

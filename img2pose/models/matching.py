@@ -48,11 +48,14 @@ def match_boxes(
     return face, labels.masked_fill(is_foreground, FOREGROUND)
 
 
-def sample_balanced(labels: Tensor, count: int, positive_fraction: float) -> tuple[Tensor, Tensor]:
+def sample_balanced(
+    labels: Tensor, keys: Tensor, count: int, positive_fraction: float
+) -> tuple[Tensor, Tensor]:
     """Draws boxes at random: foreground up to a share, background for the rest.
 
     Args:
         labels: (..., N) as of `match_boxes`.
+        keys: (..., N) random numbers in 0..1: of each kind the boxes with the greatest are drawn.
         count: Boxes to draw in each row.
         positive_fraction: Largest share of foreground.
 
@@ -61,11 +64,10 @@ def sample_balanced(labels: Tensor, count: int, positive_fraction: float) -> tup
         where a row has too few of a kind, the slots left over are False. Foreground comes first.
     """
     size = labels.shape[-1]
-    key = torch.rand(labels.shape, device=labels.device)
     positives = min(int(count * positive_fraction), size)
     chosen, drawn = [], []
     for kind, most in ((labels == FOREGROUND, positives), (labels == BACKGROUND, min(count, size))):
-        order = torch.where(kind, key, -1.0).topk(most, dim=-1).indices
+        order = torch.where(kind, keys, -1.0).topk(most, dim=-1).indices
         chosen.append(order)
         drawn.append(kind.gather(-1, order))
     is_drawn = torch.cat(drawn, -1)

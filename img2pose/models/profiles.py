@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-
-import torch
 
 
 @dataclass(frozen=True)
@@ -33,21 +29,3 @@ PROFILES = {
         proposals_before_nms=1000, proposals=300, min_objectness=0.05, bfloat16=True
     ),
 }
-
-
-def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether the device has instructions for bfloat16, rather than converting it to float32."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    if device.type == "cpu":
-        # torch before 2.9 cannot tell.
-        features: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-        return bool(features.get("avx512_bf16") or features.get("amx_bf16"))
-    return False
-
-
-def lower_precision(device: torch.device, *, wanted: bool) -> AbstractContextManager[object]:
-    """Runs what is inside in bfloat16 if that is wanted and the device gains by it."""
-    if wanted and multiplies_bfloat16(device):
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return nullcontext()

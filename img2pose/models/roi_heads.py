@@ -20,9 +20,10 @@ from img2pose.geometry import (
     pose_box_to_image,
     project_points,
 )
-from img2pose.models.losses import pose_losses
+from img2pose.models.draws import Draw, uniform_keys
+from img2pose.models.losses import LossTerm, pose_losses
 from img2pose.models.matching import FOREGROUND, match_boxes, sample_balanced
-from img2pose.models.profiles import lower_precision
+from img2pose.models.precision import in_float32, lower_precision
 from img2pose.references import PoseReferences
 from img2pose.types import PoseStats
 
@@ -62,7 +63,8 @@ class PoseRoIHeads(RoIHeads):
 
     Differs: the published code pools and runs the pose head for all proposals. The sampler draws
     from another stream of random numbers. With one positive in a batch, a batch norm in the pose
-    head normalises by its running statistics and leaves them; without any, the head does not run.
+    head normalises by its running statistics and leaves them; without any, the head runs on no
+    rows, so that its gradients are zeros that other processes can add theirs to.
     """
 
     def __init__(
@@ -102,7 +104,7 @@ class PoseRoIHeads(RoIHeads):
         proposals: list[Tensor],
         image_shapes: list[tuple[int, int]],
         targets: list[dict[str, Tensor]] | None = None,
-    ) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
+    ) -> tuple[list[dict[str, Tensor]], dict[str, LossTerm]]:
         """Scores proposals and finds poses.
 
         Args:
@@ -110,7 +112,7 @@ class PoseRoIHeads(RoIHeads):
             proposals: (P, 4) an image, pixels of the resized image.
             image_shapes: Height and width of each resized image, without padding.
             targets: For training: `boxes` (N, 4), `labels` (N,), `dofs` (N, 6) in the resized
-                images' cameras.
+                images' cameras, and perhaps `seed`.
 
         Returns:
             Detections (empty in training) as `boxes`, `scores`, `labels`, `dofs` an image, in the
@@ -128,6 +130,7 @@ class PoseRoIHeads(RoIHeads):
             raise ValueError("training needs targets")
         return [], self._losses(features, proposals, image_shapes, targets)
 
+    @in_float32
     def pool(self, features: dict[str, Tensor], boxes: Tensor, image_index: Tensor) -> Tensor:
         """Pools boxes (N, 4) of images (N,): (N, C * bins), in the order that the heads read."""
         pooled: Tensor = self.box_roi_pool(list(features.values())[:4], boxes, image_index)
@@ -139,7 +142,7 @@ class PoseRoIHeads(RoIHeads):
         proposals: list[Tensor],
         image_shapes: list[tuple[int, int]],
         targets: list[dict[str, Tensor]],
-    ) -> dict[str, Tensor]:
+    ) -> dict[str, LossTerm]:
         drawn = [
             self._draw(proposals_in_image.detach(), target)
             for proposals_in_image, target in zip(proposals, targets, strict=True)
@@ -147,9 +150,8 @@ class PoseRoIHeads(RoIHeads):
         image_index = self._image_index([boxes for boxes, _, _ in drawn])
         boxes, labels, dofs = (torch.cat(parts) for parts in zip(*drawn, strict=True))
         pooled = self.pool(features, boxes, image_index)
-        logits = self.class_predictor(self.class_head(pooled))
-        counted = (labels >= 0).sum().clamp(min=1)
-        classifier = F.cross_entropy(logits, labels, ignore_index=-1, reduction="sum") / counted
+        logits = self.class_predictor(self.class_head(pooled)).float()
+        classifier = F.cross_entropy(logits, labels, ignore_index=-1, reduction="sum")
         positive = torch.nonzero(labels > 0).squeeze(1)
         losses = pose_losses(
             self._face_poses(pooled[positive], labels[positive]),
@@ -161,12 +163,14 @@ class PoseRoIHeads(RoIHeads):
             self.points_5,
             self.min_depth,
         )
+        positives = boxes.new_tensor(len(positive))
         return {
-            "loss_classifier": classifier,
-            "loss_dof_reg": losses.dof_reg,
-            "loss_points": losses.points,
+            "loss_classifier": LossTerm(classifier, (labels >= 0).sum().to(boxes.dtype)),
+            "loss_dof_reg": LossTerm(losses.dof_reg * positives, positives),
+            "loss_points": LossTerm(losses.points * positives, positives),
         }
 
+    @in_float32
     def _draw(self, proposals: Tensor, target: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Boxes (K, 4) of an image to learn from, their classes (-1: none), their faces' poses."""
         face_boxes = target["boxes"].to(proposals.dtype)
@@ -179,7 +183,10 @@ class PoseRoIHeads(RoIHeads):
         )
         sampler = self.fg_bg_sampler
         index, is_drawn = sample_balanced(
-            match, sampler.batch_size_per_image, sampler.positive_fraction
+            match,
+            uniform_keys([target], Draw.PROPOSALS, match[None])[0],
+            sampler.batch_size_per_image,
+            sampler.positive_fraction,
         )
         face, match = face[index], match[index]
         if len(face_boxes):
@@ -190,20 +197,19 @@ class PoseRoIHeads(RoIHeads):
         return boxes[index], torch.where(is_drawn, classes, -1), dofs
 
     def _face_poses(self, pooled: Tensor, labels: Tensor) -> Tensor:
-        """Normalised poses (N, 6) of the classes `labels`; an empty batch makes no statistics."""
-        if len(pooled) == 0:
-            return pooled[:, :6]
+        """Normalised poses (N, 6) of the classes `labels`."""
         with self._norm_that_fits(len(pooled)):
-            regression = self.box_predictor(self.box_head(pooled)).reshape(len(pooled), -1, 6)
-        poses: Tensor = regression[torch.arange(len(labels), device=labels.device), labels]
+            regression = self.box_predictor(self.box_head(pooled))
+        by_class = regression.float().unflatten(1, (-1, 6))
+        poses: Tensor = by_class[torch.arange(len(labels), device=labels.device), labels]
         return poses
 
     @contextmanager
     def _norm_that_fits(self, count: int) -> Iterator[None]:
-        # One face has no variance: a batch norm judges it by the running statistics.
+        # One face has no variance, none no mean: a batch norm judges by the running statistics.
         norm = self.box_predictor.dof_pred[1]
         training = norm.training
-        if count == 1 and isinstance(norm, nn.BatchNorm1d):
+        if count < 2 and isinstance(norm, nn.BatchNorm1d):
             norm.eval()
         try:
             yield
@@ -250,6 +256,7 @@ class PoseRoIHeads(RoIHeads):
         image_index = image_index[kept]
         return self.decode(regression, all_scores[kept], boxes[kept], image_index, image_shapes)
 
+    @in_float32
     def decode(
         self,
         regression: Tensor,

@@ -15,8 +15,10 @@ from torchvision.models.detection.rpn import (
 from torchvision.ops import nms
 
 from img2pose.devices import to_device
+from img2pose.models.draws import Draw, uniform_keys
+from img2pose.models.losses import LossTerm
 from img2pose.models.matching import BACKGROUND, FOREGROUND, match_boxes, sample_balanced
-from img2pose.models.profiles import lower_precision
+from img2pose.models.precision import in_float32, lower_precision
 
 
 def suppress_side_by_side(
@@ -93,13 +95,13 @@ class ProposalNetwork(RegionProposalNetwork):
         images: ImageList,
         features: dict[str, Tensor],
         targets: list[dict[str, Tensor]] | None = None,
-    ) -> tuple[list[Tensor], dict[str, Tensor]]:
+    ) -> tuple[list[Tensor], dict[str, LossTerm]]:
         """Proposes boxes.
 
         Args:
             images: The batch; its padded size is what anchors are laid over.
             features: Pyramid levels by name, (B, C, H, W).
-            targets: For training: `boxes` (N, 4) an image.
+            targets: For training: `boxes` (N, 4) an image, and perhaps its `seed`.
 
         Returns:
             Proposals (P, 4) an image, best first, clipped to the image, in pixels of the resized
@@ -123,6 +125,7 @@ class ProposalNetwork(RegionProposalNetwork):
             raise ValueError("training needs targets")
         return proposals, self._losses(objectness, deltas, anchors, targets)
 
+    @in_float32
     def _propose(
         self,
         objectness: Tensor,
@@ -158,13 +161,14 @@ class ProposalNetwork(RegionProposalNetwork):
             proposals.append(candidates[kept])
         return proposals
 
+    @in_float32
     def _losses(
         self,
         objectness: Tensor,
         deltas: Tensor,
         anchors: Tensor,
         targets: list[dict[str, Tensor]],
-    ) -> dict[str, Tensor]:
+    ) -> dict[str, LossTerm]:
         faces, labels = zip(
             *(
                 match_boxes(
@@ -181,7 +185,10 @@ class ProposalNetwork(RegionProposalNetwork):
         label = torch.stack(labels)
         sampler = self.fg_bg_sampler
         index, is_drawn = sample_balanced(
-            label, sampler.batch_size_per_image, sampler.positive_fraction
+            label,
+            uniform_keys(targets, Draw.ANCHORS, label),
+            sampler.batch_size_per_image,
+            sampler.positive_fraction,
         )
         label = label.gather(1, index)
         drawn_anchors = anchors[index]
@@ -199,8 +206,8 @@ class ProposalNetwork(RegionProposalNetwork):
         score_loss = F.binary_cross_entropy_with_logits(
             objectness.gather(1, index), (label != BACKGROUND).to(deltas.dtype), reduction="none"
         )
-        count = is_drawn.sum()
+        count = is_drawn.sum().to(deltas.dtype)
         return {
-            "loss_objectness": torch.where(is_drawn, score_loss, 0).sum() / count,
-            "loss_rpn_box_reg": torch.where(is_face, box_loss, 0).sum() / count,
+            "loss_objectness": LossTerm(torch.where(is_drawn, score_loss, 0).sum(), count),
+            "loss_rpn_box_reg": LossTerm(torch.where(is_face, box_loss, 0).sum(), count),
         }

@@ -7,9 +7,12 @@ import pytest
 import torch
 
 from img2pose.geometry import image_intrinsics, pose_image_to_box
-from img2pose.models.losses import pose_losses
+from img2pose.models.img2pose import Img2Pose, build_model
+from img2pose.models.losses import LossTerm, pose_losses
 from img2pose.references import PoseReferences
 from img2pose.types import PoseStats
+from tests.models.test_img2pose import face_targets
+from tests.settings import SMALL_MODEL
 
 
 def tensor(array: np.ndarray) -> torch.Tensor:
@@ -72,6 +75,74 @@ def test_without_positives_the_loss_is_zero_and_has_a_gradient(
     found = losses_of(regression, published_stats, references, **empty, cameras=np.zeros((0, 3, 3)))
     (found.dof_reg + found.points).backward()
     assert found.dof_reg.item() == found.points.item() == 0
+
+
+def test_the_mean_over_nothing_is_zero_with_a_gradient() -> None:
+    total = torch.zeros(1, requires_grad=True)
+    mean = LossTerm(total.sum(), torch.tensor(0.0)).mean()
+    mean.backward()
+    assert mean.item() == 0
+    assert total.grad is not None
+    assert total.grad.isfinite().all()
+    assert LossTerm(torch.tensor(6.0), torch.tensor(4.0)).mean().item() == 1.5
+
+
+def seeded_batch(
+    references: PoseReferences, count: int
+) -> tuple[list[torch.Tensor], list[dict[str, torch.Tensor]]]:
+    """Images of one size with 0, 1, 2, 0, ... faces."""
+    images = torch.rand(count, 3, 96, 96, generator=torch.Generator().manual_seed(1))
+    poses = [[0, 0, 0, 0, 0, 8.0], [0, 0.3, 0, 2, 1, 12.0]]
+    targets = [face_targets(references, poses[: i % 3], (96, 96)) for i in range(count)]
+    for seed, target in enumerate(targets):
+        target["seed"] = torch.tensor(seed)
+    return list(images), targets
+
+
+def test_terms_of_parts_add_up_to_those_of_the_whole_batch(
+    small_model: Img2Pose, references: PoseReferences
+) -> None:
+    small_model.train()
+    images, targets = seeded_batch(references, 6)
+    with torch.no_grad():
+        whole = small_model.loss_terms(images, targets)
+        # Parts without any face, with three faces, with two.
+        cuts = (slice(0, 1), slice(1, 5), slice(5, 6))
+        parts = [small_model.loss_terms(images[cut], targets[cut]) for cut in cuts]
+    for name, term in whole.items():
+        assert sum(part[name].counted.item() for part in parts) == term.counted.item(), name
+        total = sum(part[name].total.item() for part in parts)
+        assert total == pytest.approx(term.total.item(), rel=1e-4), name
+        assert term.total > 0
+
+
+def test_losses_are_the_means_of_the_terms(
+    small_model: Img2Pose, references: PoseReferences
+) -> None:
+    small_model.train()
+    batch = seeded_batch(references, 3)
+    with torch.no_grad():
+        terms, losses = small_model.loss_terms(*batch), small_model(*batch)
+    assert losses.keys() == terms.keys()
+    for name, term in terms.items():
+        assert losses[name].item() == pytest.approx((term.total / term.counted).item()), name
+
+
+@pytest.mark.parametrize("norm", ["layer_norm", "batch_norm"])
+def test_without_faces_the_pose_heads_gradients_are_zeros(
+    references: PoseReferences, published_stats: PoseStats, norm: str
+) -> None:
+    # Other processes wait for the gradient of every weight.
+    torch.manual_seed(0)
+    settings = {**SMALL_MODEL, "pose_norm": norm}
+    model = build_model(pose_stats=published_stats, references=references, **settings).train()
+    images, targets = seeded_batch(references, 4)
+    sum(model(images[::3], targets[::3]).values()).backward()
+    heads = (model.roi_heads.box_head, model.roi_heads.box_predictor)
+    gradients = [parameter.grad for head in heads for parameter in head.parameters()]
+    assert len(gradients) == 10
+    assert all(gradient is not None and not gradient.any() for gradient in gradients)
+    assert model.roi_heads.class_head.fc6.weight.grad.any()
 
 
 def test_golden_losses_and_gradient(

@@ -144,7 +144,9 @@ def test_a_draw_is_balanced_and_without_doubles(
 ) -> None:
     torch.manual_seed(seed)
     row = torch.tensor(labels)
-    assert_is_a_draw(row, *sample_balanced(row, count, fraction), count, fraction)
+    assert_is_a_draw(
+        row, *sample_balanced(row, torch.rand(row.shape), count, fraction), count, fraction
+    )
 
 
 @given(seed=st.integers(0, 2**32 - 1), count=st.integers(1, 30))
@@ -154,7 +156,7 @@ def test_every_row_of_a_batch_is_a_draw_of_its_own(seed: int, count: int) -> Non
     labels = torch.randint(-1, 2, (2, 3, 20), generator=generator)
     labels[0, 0], labels[0, 1], labels[0, 2] = FOREGROUND, BACKGROUND, IGNORED
     torch.manual_seed(seed)
-    index, is_drawn = sample_balanced(labels, count, 0.5)
+    index, is_drawn = sample_balanced(labels, torch.rand(labels.shape), count, 0.5)
     assert index.shape == is_drawn.shape == (2, 3, min(count, 20))
     rows = (tensor.flatten(0, 1) for tensor in (labels, index, is_drawn))
     for row in zip(*rows, strict=True):
@@ -164,7 +166,7 @@ def test_every_row_of_a_batch_is_a_draw_of_its_own(seed: int, count: int) -> Non
 def test_shares_by_hand() -> None:
     def drawn(foreground: int, background: int, ignored: int = 3) -> list[int]:
         labels = torch.tensor([1] * foreground + [0] * background + [-1] * ignored)
-        index, is_drawn = sample_balanced(labels, 8, 0.25)
+        index, is_drawn = sample_balanced(labels, torch.rand(labels.shape), 8, 0.25)
         return labels[index[is_drawn]].tolist()
 
     assert drawn(10, 10) == [1, 1] + [0] * 6
@@ -178,7 +180,7 @@ def test_shares_by_hand() -> None:
 @pytest.mark.parametrize("value", [FOREGROUND, BACKGROUND, IGNORED])
 @pytest.mark.parametrize("size", [4, 16, 100])
 def test_the_shape_does_not_depend_on_the_labels(value: int, size: int) -> None:
-    index, is_drawn = sample_balanced(torch.full((3, size), value), 16, 0.25)
+    index, is_drawn = sample_balanced(torch.full((3, size), value), torch.rand(3, size), 16, 0.25)
     assert index.shape == is_drawn.shape == (3, min(16, size))
     assert index.dtype == torch.int64
     assert is_drawn.dtype == torch.bool
@@ -190,7 +192,7 @@ def test_every_candidate_is_drawn_equally_often_in_every_row() -> None:
     one = torch.tensor([FOREGROUND] * 10 + [BACKGROUND] * 20 + [IGNORED] * 5)
     other = torch.tensor([BACKGROUND] * 30 + [FOREGROUND] * 2 + [IGNORED] * 3)
     labels = torch.stack([one, other]).repeat(repeats, 1)
-    index, is_drawn = sample_balanced(labels, 8, 0.5)
+    index, is_drawn = sample_balanced(labels, torch.rand(labels.shape), 8, 0.5)
     times = torch.zeros(labels.shape).scatter_add_(1, index, is_drawn.float())
     times = times.view(repeats, 2, -1).sum(0)
     shares = {

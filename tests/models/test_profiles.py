@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from img2pose.errors import InputError
-from img2pose.models import profiles
+from img2pose.models import precision
 from img2pose.models.img2pose import Img2Pose, build_model
 from img2pose.models.profiles import PROFILES
 from img2pose.models.weights import load_model, pack_model
@@ -55,7 +55,7 @@ def test_fast_leaves_out_improbable_proposals(
 def test_fast_finds_the_same_faces_where_all_proposals_fit(
     references: PoseReferences, image: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(profiles, "multiplies_bfloat16", lambda device: False)
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: False)
     exact, fast = model_of(references), model_of(references, inference_profile="fast")
     with torch.inference_mode():
         expected, found = exact([image])[0], fast([image])[0]
@@ -67,7 +67,7 @@ def test_bfloat16_moves_scores_little_and_leaves_float32_results(
     references: PoseReferences, image: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Any processor can run bfloat16; the profile uses it where it gains.
-    monkeypatch.setattr(profiles, "multiplies_bfloat16", lambda device: True)
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: True)
     exact, fast = model_of(references), model_of(references, inference_profile="fast")
     with torch.inference_mode():
         expected, found = exact([image])[0], fast([image])[0]

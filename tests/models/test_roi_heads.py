@@ -174,7 +174,8 @@ def test_losses_of_all_proposals_by_hand(heads: PoseRoIHeads, positive_fraction:
         torch.cat([boxes, target["boxes"] + torch.tensor([1.0, -1, 0, 1])])
         for boxes, target in zip(proposals_of(2), targets, strict=True)
     ]
-    _, losses = heads(levels, proposals, shapes_hw, targets)
+    _, terms = heads(levels, proposals, shapes_hw, targets)
+    losses = {name: term.mean() for name, term in terms.items()}
 
     boxes = [torch.cat([p, t["boxes"]]) for p, t in zip(proposals, targets, strict=True)]
     overlap = [box_iou(b, t["boxes"]) for b, t in zip(boxes, targets, strict=True)]
@@ -237,9 +238,10 @@ def test_a_batch_norm_learns_from_two_positives_and_more(
     # Only the faces' own boxes overlap them, so there are as many positives as faces.
     norm = batch_norm_heads.box_predictor.dof_pred[1]
     before = {name: value.clone() for name, value in norm.state_dict().items()}
-    _, losses = batch_norm_heads(
+    _, terms = batch_norm_heads(
         feature_levels(2), proposals_of(2), [SIZE_HW] * 2, targets_of(*faces)
     )
+    losses = {name: term.mean() for name, term in terms.items()}
     assert set(losses) == {"loss_classifier", "loss_dof_reg", "loss_points"}
     assert all(torch.isfinite(loss) for loss in losses.values())
     assert (losses["loss_dof_reg"] > 0) == (losses["loss_points"] > 0) == (sum(faces) > 0)
@@ -248,7 +250,8 @@ def test_a_batch_norm_learns_from_two_positives_and_more(
     assert norm.training
     sum(losses.values()).backward()
     for parameter in batch_norm_heads.parameters():
-        assert parameter.grad is None or torch.isfinite(parameter.grad).all()
+        # Other processes may have positives: a gradient of zeros is what theirs are added to.
+        assert torch.isfinite(parameter.grad).all()
 
 
 def test_one_positive_is_judged_by_the_running_statistics(batch_norm_heads: PoseRoIHeads) -> None:
@@ -256,7 +259,7 @@ def test_one_positive_is_judged_by_the_running_statistics(batch_norm_heads: Pose
 
     def loss() -> float:
         inputs = feature_levels(1), proposals_of(1), [SIZE_HW], targets_of(1)
-        return batch_norm_heads(*inputs)[1]["loss_dof_reg"].item()
+        return batch_norm_heads(*inputs)[1]["loss_dof_reg"].mean().item()
 
     with_training = loss()
     norm.eval()

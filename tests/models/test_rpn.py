@@ -10,6 +10,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import batched_nms
 
+from img2pose.models.losses import LossTerm
 from img2pose.models.rpn import ProposalNetwork, suppress_side_by_side, suppress_within_levels
 
 CHANNELS = 8
@@ -173,6 +174,7 @@ def test_losses_of_all_anchors_are_torchvisions(boxes: list[Tensor]) -> None:
     found = []
     for forward in (network.forward, super(ProposalNetwork, network).forward):
         proposals, losses = forward(images, features, targets)
+        losses = {n: t.mean() if isinstance(t, LossTerm) else t for n, t in losses.items()}
         gradients = torch.autograd.grad(sum(losses.values()), list(network.parameters()))
         found.append((proposals, losses, gradients))
     (proposals, losses, gradients), (their_proposals, their_losses, their_gradients) = found
@@ -188,7 +190,8 @@ def test_losses_of_all_anchors_are_torchvisions(boxes: list[Tensor]) -> None:
 def test_an_image_without_faces_costs_no_box_and_has_a_finite_gradient() -> None:
     network = proposal_network().train()
     images, features = batch()
-    _, losses = network(images, features, [{"boxes": torch.zeros(0, 4)}] * 2)
+    _, terms = network(images, features, [{"boxes": torch.zeros(0, 4)}] * 2)
+    losses = {name: term.mean() for name, term in terms.items()}
     assert losses["loss_rpn_box_reg"].item() == 0
     assert losses["loss_objectness"].item() > 0
     sum(losses.values()).backward()
@@ -216,7 +219,7 @@ def test_a_draw_costs_on_average_what_all_anchors_of_its_kinds_do() -> None:
     expected = torch.stack(
         [cost[image, label[image] == kind].mean() for image in range(2) for kind in (0, 1)]
     ).mean()
-    drawn = torch.stack([loss["loss_objectness"] for loss in losses])
+    drawn = torch.stack([terms["loss_objectness"].mean() for terms in losses])
     assert (drawn.mean() - expected).abs() < 5 * drawn.std() / len(drawn) ** 0.5
 
 
