@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
-import importlib.metadata
-import platform
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,25 +24,22 @@ from img2pose.cli.model_arguments import (
 from img2pose.data.annotations import Annotation
 from img2pose.data.store import PoseStore
 from img2pose.errors import InputError
+from img2pose.evaluation.evaluators import LOWEST_SCORE, LandmarkEvaluator
 from img2pose.evaluation.landmarks import (
     PROTOCOL,
     FaceResult,
     LandmarkEvaluation,
     LandmarkSummary,
-    evaluate_faces,
-    listed_pictures,
-    read_listed_annotations,
-    stored_pictures,
+    ListedPictures,
+    PictureSource,
+    StoredPictures,
 )
+from img2pose.evaluation.sheets import SHEET_CELL, evenly_spaced, prediction_cell
 from img2pose.files import check_output_folder, replace_when_complete, write_json
 from img2pose.inference.detector import Detector
 from img2pose.types import FaceDetections
-from img2pose.visualization import contact_sheet, draw_faces, draw_points, fit_into
-
-_VERSIONED_PACKAGES = ("img2pose-torch", "torch", "torchvision", "numpy", "opencv-python-headless")
-# Reported scores reach down to here; the lower, the longer the tail that counts in the AP.
-_LOWEST_SCORE = 0.05
-_SHEET_CELL = 480
+from img2pose.versions import package_versions
+from img2pose.visualization import contact_sheet
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -75,61 +70,39 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _open_pictures(
-    args: argparse.Namespace,
-) -> tuple[int, Iterator[tuple[Annotation, np.ndarray]]]:
-    """How many pictures there are, and the pictures."""
+def _open_pictures(args: argparse.Namespace) -> PictureSource:
     if args.lmdb is not None:
         if args.dataset_path is not None:
             raise InputError("--dataset_path: belongs to --json_list; leave it out with --lmdb")
-        store = PoseStore(args.lmdb)
-        return len(store), stored_pictures(store, args.lmdb)
+        return StoredPictures(PoseStore(args.lmdb), args.lmdb)
     if args.dataset_path is None:
         raise InputError("--json_list: also give --dataset_path, the folder of the images")
-    annotations = read_listed_annotations(args.json_list, args.dataset_path)
-    return len(annotations), listed_pictures(annotations, args.dataset_path)
+    return ListedPictures(args.json_list, args.dataset_path)
 
 
-class _Sheet:
-    """Collects drawings of evenly spaced pictures while these pass by."""
+def _judge(
+    evaluator: LandmarkEvaluator, detector: Detector, sheet_size: int
+) -> tuple[LandmarkEvaluation, list[np.ndarray]]:
+    """The evaluation, and drawings (cell, cell, 3) of evenly spaced pictures."""
+    chosen = set(evenly_spaced(sheet_size, len(evaluator)))
+    cells: list[np.ndarray] = []
 
-    def __init__(self, size: int, pictures: int) -> None:
-        self.chosen = set(np.linspace(0, pictures - 1, min(size, pictures)).round().tolist())
-        self.cells: list[np.ndarray] = []
-
-    def see(
-        self,
-        index: int,
-        annotation: Annotation,
-        picture: np.ndarray,
-        detections: FaceDetections,
-        detector: Detector,
+    def draw_chosen(
+        index: int, annotation: Annotation, picture: np.ndarray, found: FaceDetections
     ) -> None:
-        if index not in self.chosen:
-            return
-        # Dots of 1.2 pixels once the picture is scaled to its cell.
-        radius = max(1.0, 1.2 * max(picture.shape[:2]) / _SHEET_CELL)
-        drawing = draw_faces(picture, detections, detector.references)
-        for points, known in zip(annotation.landmarks, annotation.has_landmarks, strict=True):
-            if known:
-                drawing = draw_points(drawing, points, radius=radius)
-        self.cells.append(fit_into(drawing, _SHEET_CELL))
+        if index in chosen:
+            confident = found.above(evaluator.score_threshold)
+            cells.append(prediction_cell(picture, annotation, confident, detector.references))
 
-    def write(self, path: Path) -> None:
-        with replace_when_complete(path) as part:
-            Image.fromarray(contact_sheet(self.cells, cell=_SHEET_CELL)).save(part)
+    progress = tqdm(
+        range(len(evaluator)), desc="evaluating", unit="image", disable=None, file=sys.stderr
+    )
+    return evaluator.evaluate(evaluator.judge(detector, progress, draw_chosen)), cells
 
 
-def _detect(
-    pictures: Iterable[tuple[Annotation, np.ndarray]],
-    detector: Detector,
-    score_threshold: float,
-    sheet: _Sheet,
-) -> Iterator[tuple[Annotation, FaceDetections]]:
-    for index, (annotation, picture) in enumerate(pictures):
-        detections = detector.predict(picture)
-        sheet.see(index, annotation, picture, detections.above(score_threshold), detector)
-        yield annotation, detections
+def _write_sheet(path: Path, cells: Sequence[np.ndarray]) -> None:
+    with replace_when_complete(path) as part:
+        Image.fromarray(contact_sheet(cells, cell=SHEET_CELL)).save(part)
 
 
 def _write_faces(path: Path, faces: Sequence[FaceResult]) -> None:
@@ -142,16 +115,6 @@ def _write_faces(path: Path, faces: Sequence[FaceResult]) -> None:
 def _sha256(path: str) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for package in _VERSIONED_PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = "not installed"
-    return versions
 
 
 def _report(
@@ -173,7 +136,7 @@ def _report(
         "checkpoint_sha256": _sha256(args.checkpoint),
         "references_sha256": detector.references.sha256,
         "device": str(detector.device),
-        "versions": _versions(),
+        "versions": package_versions(),
         "command": shlex.join(["scripts/evaluate_landmarks.py", *arguments]),
     }
 
@@ -211,21 +174,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError(f"--score_threshold {args.score_threshold}: must be between 0 and 1")
     output = Path(args.output_path)
     check_output_folder(output)
-    count, pictures = _open_pictures(args)
-    detector = load_detector(args, score_threshold=min(args.score_threshold, _LOWEST_SCORE))
-    sheet = _Sheet(args.sheet, count)
-    progress = tqdm(
-        pictures, total=count, desc="evaluating", unit="image", disable=None, file=sys.stderr
-    )
-    evaluation = evaluate_faces(
-        _detect(progress, detector, args.score_threshold, sheet),
-        detector.references,
-        score_threshold=args.score_threshold,
-    )
+    evaluator = LandmarkEvaluator(_open_pictures(args), args.score_threshold)
+    detector = load_detector(args, score_threshold=min(args.score_threshold, LOWEST_SCORE))
+    evaluation, cells = _judge(evaluator, detector, args.sheet)
     report = _report(args, argv, detector, evaluation)
     _write_faces(output / "faces.csv", evaluation.faces)
-    if sheet.cells:
-        sheet.write(output / "contact_sheet.png")
+    if cells:
+        _write_sheet(output / "contact_sheet.png", cells)
     write_json(output / "summary.json", report, indent=1)
     print(_table(evaluation.summary))
     print(f"results: {output}")

@@ -7,10 +7,10 @@ the detections, with the model's references; its box is made from that pose as i
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -41,13 +41,15 @@ PROTOCOL = {
     "average_precision": "area under the precision envelope at IoU 0.5 over all given detections",
     "rotation_error_deg": "geodesic angle between predicted and truth pose of faces matched at"
     " IoU 0.5; faces not found are left out",
+    "rotation_error_deg_mean_missed_as_90": "mean over all posed faces of the same angle, counted"
+    " up to 90 degrees; a face not found at IoU 0.5 counts 90",
     "landmark_error": "mean distance of the 68 points projected with the predicted pose to the"
     " annotated ones, over the outer eye distance (points 36, 45), of the same faces",
     "landmark_error_of_truth": "the same for the truth pose of all faces with 68 points: what a"
     " rigid reference face leaves at best",
 }
 
-
+_MISSED_FACE_ERROR_DEG = 90.0
 _POSE_PARTS = ("rx", "ry", "rz", "tx", "ty", "tz")
 _COLUMN_PARTS = {
     "truth_box": ("left", "top", "right", "bottom"),
@@ -128,6 +130,8 @@ class LandmarkSummary:
         false_positives_per_picture: Mean.
         rotation_error_deg_mean: Degrees.
         rotation_error_deg_median: Degrees.
+        rotation_error_deg_mean_missed_as_90: Degrees; over all `faces`, each counted up to 90, a
+            missed one 90, so that finding a face never costs.
         landmark_error_mean: Share of the outer eye distance.
         landmark_error_median: The same.
         landmark_error_of_truth_mean: What the truth poses leave.
@@ -146,6 +150,7 @@ class LandmarkSummary:
     false_positives_per_picture: float | None
     rotation_error_deg_mean: float | None
     rotation_error_deg_median: float | None
+    rotation_error_deg_mean_missed_as_90: float | None
     landmark_error_mean: float | None
     landmark_error_median: float | None
     landmark_error_of_truth_mean: float | None
@@ -209,12 +214,21 @@ def _fit_truth(
     )
 
 
-@dataclass(frozen=True)
-class _Picture:
-    """One picture judged; scores and correctness are of all its detections that count."""
+@dataclass(frozen=True, eq=False)
+class JudgedPicture:
+    """What the figures of a set need to know of one picture; processes may exchange it.
 
-    faces: list[FaceResult]
-    without_pose: int
+    Attributes:
+        faces: A result for each annotated face with a pose.
+        faces_without_pose: How many annotated faces have none.
+        false_positives: Detections above the score threshold that are wrong.
+        scores: (N,) float64, of the detections that count in the average precision: all but those
+            on faces without a pose.
+        correct: (N,) bool, whether each of these found a face.
+    """
+
+    faces: tuple[FaceResult, ...]
+    faces_without_pose: int
     false_positives: int
     scores: np.ndarray
     correct: np.ndarray
@@ -230,6 +244,12 @@ def _median(values: Sequence[float]) -> float | None:
 
 def _known(values: Iterable[float | None]) -> list[float]:
     return [value for value in values if value is not None]
+
+
+def _bounded_rotation_error(face: FaceResult) -> float:
+    if face.rotation_error_deg is None:
+        return _MISSED_FACE_ERROR_DEG
+    return min(face.rotation_error_deg, _MISSED_FACE_ERROR_DEG)
 
 
 def _share(part: int, whole: int) -> float | None:
@@ -284,7 +304,7 @@ def _judge_picture(
     detections: FaceDetections,
     references: PoseReferences,
     score_threshold: float,
-) -> _Picture:
+) -> JudgedPicture:
     truth = _fit_truth(annotation, detections, references)
     ious = iou_matrix(detections.boxes, truth.boxes)
     confident = detections.scores > score_threshold
@@ -293,7 +313,7 @@ def _judge_picture(
     at_75 = match_detections(detections.scores, ious, 0.75)
     detection_of = {int(at_50[i]): int(i) for i in np.flatnonzero(confident & (at_50 >= 0))}
     found_at_75 = set(at_75[confident].tolist())
-    results = [
+    results = tuple(
         FaceResult(
             **_judge_face(
                 truth,
@@ -307,11 +327,11 @@ def _judge_picture(
             found_at_75=number in found_at_75,
         )
         for number in range(len(truth.indices))
-    ]
+    )
     correct = at_50 >= 0
     on_unposed = iou_matrix(detections.boxes, truth.boxes_without_pose).max(1, initial=0.0) >= 0.5
     counts = correct | ~on_unposed
-    return _Picture(
+    return JudgedPicture(
         results,
         len(truth.boxes_without_pose),
         int((confident & counts & ~correct).sum()),
@@ -320,13 +340,13 @@ def _judge_picture(
     )
 
 
-def evaluate_faces(
+def judge_pictures(
     pictures: Iterable[tuple[Annotation, FaceDetections]],
     references: PoseReferences,
     *,
     score_threshold: float = 0.5,
-) -> LandmarkEvaluation:
-    """Judges detections, picture by picture (see `PROTOCOL`).
+) -> list[JudgedPicture]:
+    """Judges detections, each picture for itself (see `PROTOCOL`).
 
     Args:
         pictures: Annotated faces and what was found. Detections below the threshold serve the
@@ -335,12 +355,24 @@ def evaluate_faces(
         score_threshold: Detections with a greater score count.
 
     Returns:
-        A result for each face with a pose, and the summary.
+        One for each picture, in their order.
     """
-    judged = [
+    return [
         _judge_picture(annotation, detections, references, score_threshold)
         for annotation, detections in pictures
     ]
+
+
+def summarise(judged: Sequence[JudgedPicture], score_threshold: float = 0.5) -> LandmarkEvaluation:
+    """The figures of a whole set.
+
+    Args:
+        judged: Its pictures. Detections with equal scores rank in their order.
+        score_threshold: What they were judged with.
+
+    Returns:
+        A result for each face with a pose, and the summary.
+    """
     faces = tuple(face for picture in judged for face in picture.faces)
     found = sum(face.found_at_50 for face in faces)
     false_positives = sum(picture.false_positives for picture in judged)
@@ -350,7 +382,7 @@ def evaluate_faces(
         pictures=len(judged),
         faces=len(faces),
         faces_with_5_points=sum(face.landmark_count == 5 for face in faces),
-        faces_without_pose=sum(picture.without_pose for picture in judged),
+        faces_without_pose=sum(picture.faces_without_pose for picture in judged),
         missed_at_50=len(faces) - found,
         recall_at_50=_share(found, len(faces)),
         recall_at_75=_share(sum(face.found_at_75 for face in faces), len(faces)),
@@ -363,6 +395,7 @@ def evaluate_faces(
         false_positives_per_picture=_share(false_positives, len(judged)),
         rotation_error_deg_mean=_mean(rotation_errors),
         rotation_error_deg_median=_median(rotation_errors),
+        rotation_error_deg_mean_missed_as_90=_mean([_bounded_rotation_error(f) for f in faces]),
         landmark_error_mean=_mean(landmark_errors),
         landmark_error_median=_median(landmark_errors),
         landmark_error_of_truth_mean=_mean(_known(f.landmark_error_of_truth for f in faces)),
@@ -371,43 +404,83 @@ def evaluate_faces(
     return LandmarkEvaluation(faces, summary)
 
 
-def read_listed_annotations(
-    json_list: str | os.PathLike[str], dataset_path: str | os.PathLike[str]
-) -> list[Annotation]:
-    """Reads every annotation of a list and makes sure that its image is there.
+def evaluate_faces(
+    pictures: Iterable[tuple[Annotation, FaceDetections]],
+    references: PoseReferences,
+    *,
+    score_threshold: float = 0.5,
+) -> LandmarkEvaluation:
+    """Judges and summarises at once; see `judge_pictures` and `summarise`."""
+    judged = judge_pictures(pictures, references, score_threshold=score_threshold)
+    return summarise(judged, score_threshold)
+
+
+class PictureSource(Protocol):
+    """Annotated pictures, each to be had by its number; a picture is read when it is asked for."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def __getitem__(self, index: int) -> tuple[Annotation, np.ndarray]:
+        """An annotation and its picture, (H, W, 3) uint8 RGB.
+
+        Raises:
+            IndexError: There is no such picture.
+            InputError: It is damaged or missing.
+        """
+        ...
+
+
+class ListedPictures:
+    """The pictures of an annotation list.
+
+    Args:
+        json_list: Names annotation files; all are read at once.
+        dataset_path: The folder that their image paths are relative to.
 
     Raises:
-        InputError: A file is missing or malformed.
+        InputError: An annotation is missing or malformed, or its image is not there.
     """
-    annotations = [read_annotation(path) for path in read_annotation_list(json_list)]
-    for annotation in annotations:
-        image = Path(dataset_path) / annotation.image_path
-        if not image.is_file():
-            raise InputError(
-                f"{image}: no such image, named by {annotation.source}; is --dataset_path right?"
-            )
-    return annotations
+
+    def __init__(
+        self, json_list: str | os.PathLike[str], dataset_path: str | os.PathLike[str]
+    ) -> None:
+        self._folder = Path(dataset_path)
+        self._annotations = [read_annotation(path) for path in read_annotation_list(json_list)]
+        for annotation in self._annotations:
+            image = self._folder / annotation.image_path
+            if not image.is_file():
+                raise InputError(
+                    f"{image}: no such image, named by {annotation.source};"
+                    " is --dataset_path right?"
+                )
+
+    def __len__(self) -> int:
+        return len(self._annotations)
+
+    def __getitem__(self, index: int) -> tuple[Annotation, np.ndarray]:
+        annotation = self._annotations[index]
+        return annotation, read_image(self._folder / annotation.image_path, upright=False)
 
 
-def listed_pictures(
-    annotations: Iterable[Annotation], dataset_path: str | os.PathLike[str]
-) -> Iterator[tuple[Annotation, np.ndarray]]:
-    """Annotations with their images, (H, W, 3) uint8 RGB, read one at a time."""
-    for annotation in annotations:
-        yield annotation, read_image(Path(dataset_path) / annotation.image_path, upright=False)
-
-
-def stored_pictures(
-    store: PoseStore, name: str | os.PathLike[str]
-) -> Iterator[tuple[Annotation, np.ndarray]]:
-    """A store's records as annotations with their images, (H, W, 3) uint8 RGB.
+class StoredPictures:
+    """The pictures of a store.
 
     Args:
         store: Its landmarks count here; its poses do not.
         name: Its path, for messages and image names.
     """
-    for index in range(len(store)):
-        record = store[index]
-        label = f"{os.fspath(name)}:{index}"
-        annotation = Annotation(label, record.boxes_xyxy, tuple(record.landmarks), Path(name))
-        yield annotation, decode_image(record.image_bytes, label, upright=False)
+
+    def __init__(self, store: PoseStore, name: str | os.PathLike[str]) -> None:
+        self._store = store
+        self._name = os.fspath(name)
+
+    def __len__(self) -> int:
+        return len(self._store)
+
+    def __getitem__(self, index: int) -> tuple[Annotation, np.ndarray]:
+        record = self._store[index]
+        label = f"{self._name}:{index}"
+        annotation = Annotation(label, record.boxes_xyxy, record.landmarks, Path(label))
+        return annotation, decode_image(record.image_bytes, label, upright=False)

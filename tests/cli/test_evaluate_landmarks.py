@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import json
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import lmdb
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,11 @@ from PIL import Image
 from img2pose.cli.evaluate_landmarks import main
 from img2pose.data.annotations import Annotation, write_annotation, write_annotation_list
 from img2pose.data.store import Record, StoreMeta, write_store
+from img2pose.evaluation.evaluators import LOWEST_SCORE, LandmarkEvaluator
+from img2pose.evaluation.landmarks import ListedPictures
+from img2pose.evaluation.sheets import prediction_sheet
 from img2pose.geometry import image_intrinsics, project_points
+from img2pose.inference.detector import Detector
 from img2pose.models.img2pose import Img2Pose
 from img2pose.models.weights import pack_model
 from img2pose.references import PoseReferences
@@ -97,6 +103,31 @@ def test_a_store_gives_the_figures_of_its_list(folder: Path) -> None:
     second = json.loads(Path("out/summary.json").read_text())
     assert first["figures"] == second["figures"]
     assert not Path("out/contact_sheet.png").exists()
+
+
+def test_the_command_gives_the_figures_and_the_sheet_that_training_gets(folder: Path) -> None:
+    assert main([*FLAGS, *LIST, "--sheet", "2", "--score_threshold", "0.1"]) == 0
+    pictures = ListedPictures("list.txt", "images")
+    detector = Detector.from_checkpoint("model.pth", "cpu", LOWEST_SCORE)
+    evaluator = LandmarkEvaluator(pictures, 0.1)
+    figures = evaluator.summarise(evaluator.judge(detector, range(len(evaluator))))
+    written = json.loads(Path("out/summary.json").read_text())["figures"]
+    assert figures == {
+        name: written[name] for name in evaluator.higher_is_better if written[name] is not None
+    }
+    sheet = prediction_sheet(pictures, detector, 2, score_threshold=0.1)
+    np.testing.assert_array_equal(np.asarray(Image.open("out/contact_sheet.png")), sheet)
+
+
+def test_a_damaged_record_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with (
+        contextlib.closing(lmdb.open("list.lmdb", subdir=False, lock=False)) as environment,
+        environment.begin(write=True) as transaction,
+    ):
+        transaction.put(b"1", b"words")
+    assert main([*FLAGS, "--lmdb", "list.lmdb"]) == 2
+    assert "list.lmdb: record 1 is damaged" in capsys.readouterr().err
+    assert not any(Path("out").glob("*"))
 
 
 @pytest.mark.parametrize(

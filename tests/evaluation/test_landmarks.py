@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import pickle
+from dataclasses import replace
 from pathlib import Path
 
+import lmdb
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,10 +17,11 @@ from img2pose.data.store import PoseStore, Record, StoreMeta, write_store
 from img2pose.errors import InputError
 from img2pose.evaluation.landmarks import (
     FaceResult,
+    ListedPictures,
+    StoredPictures,
     evaluate_faces,
-    listed_pictures,
-    read_listed_annotations,
-    stored_pictures,
+    judge_pictures,
+    summarise,
 )
 from img2pose.geometry import boxes_from_points, image_intrinsics, project_points
 from img2pose.references import PoseReferences
@@ -87,6 +93,63 @@ def test_a_missed_face_counts_but_has_no_errors(references: PoseReferences) -> N
     assert (missed.found_at_50, missed.score, missed.rotation_error_deg) == (False, None, None)
     assert missed.landmark_error is None
     assert result.summary.rotation_error_deg_mean == pytest.approx(0, abs=1e-4)
+
+
+def test_a_missed_face_counts_90_degrees_and_no_found_one_counts_more(
+    references: PoseReferences,
+) -> None:
+    def figure(turns_deg: list[float]) -> float | None:
+        truth = POSES.copy()
+        truth[:, :3] = 0
+        turned = truth[: len(turns_deg)].copy()
+        # About the line of sight, so that the face keeps its place and about its box.
+        turned[:, 2] = np.deg2rad(turns_deg)
+        boxes = boxes_of(truth, references)[: len(turns_deg)]
+        found = FaceDetections(turned, boxes, np.full(len(turned), 0.9), CAMERA, SIZE_HW)
+        pictures = [(annotation_of(truth, references), found)]
+        return evaluate_faces(pictures, references).summary.rotation_error_deg_mean_missed_as_90
+
+    assert figure([4, 8]) == pytest.approx(6, abs=1e-4)
+    assert figure([4]) == pytest.approx((4 + 90) / 2, abs=1e-4)
+    assert figure([4, 150]) == pytest.approx((4 + 90) / 2, abs=1e-4)
+
+
+def test_to_find_only_the_easy_face_betters_the_mean_but_not_the_one_of_all(
+    references: PoseReferences,
+) -> None:
+    turned = POSES.copy()
+    turned[1, 1] += np.deg2rad(20)
+    pictures = annotation_of(POSES, references)
+    both, easy = (
+        evaluate_faces([(pictures, found)], references).summary
+        for found in (
+            detections_of(turned, [0.9, 0.8], references),
+            detections_of(turned[:1], [0.9], references),
+        )
+    )
+    assert both.rotation_error_deg_mean is not None
+    assert easy.rotation_error_deg_mean is not None
+    assert easy.rotation_error_deg_mean < both.rotation_error_deg_mean
+    assert both.rotation_error_deg_mean_missed_as_90 == both.rotation_error_deg_mean
+    assert easy.rotation_error_deg_mean_missed_as_90 == pytest.approx(45, abs=1e-4)
+
+
+def test_pictures_judged_elsewhere_and_pickled_give_the_same_evaluation(
+    references: PoseReferences,
+) -> None:
+    pictures = [
+        (annotation_of(POSES, references), detections_of(POSES[1:], [0.3], references)),
+        (annotation_of(POSES[:1], references), detections_of(POSES, [0.9, 0.6], references)),
+        (annotation_of(POSES[:0], references), detections_of(POSES[:0], [], references)),
+    ]
+    judged = [
+        pickle.loads(pickle.dumps(one))
+        for picture in pictures
+        for one in judge_pictures([picture], references, score_threshold=0.4)
+    ]
+    together = evaluate_faces(pictures, references, score_threshold=0.4)
+    assert summarise(judged, 0.4) == together
+    assert together.summary.score_threshold == 0.4
 
 
 def test_a_duplicate_and_a_face_elsewhere_are_false_positives(references: PoseReferences) -> None:
@@ -166,6 +229,7 @@ def test_five_points_give_recall_and_rotation_but_no_landmark_error(
 def test_without_pictures_or_faces_there_are_no_figures(references: PoseReferences) -> None:
     summary = evaluate_faces([], references).summary
     assert summary.recall_at_50 is None
+    assert summary.rotation_error_deg_mean_missed_as_90 is None
     assert summary.false_positives_per_picture is None
     json.dumps(summary.to_dict(), allow_nan=False)
     found = detections_of(POSES[:1], [0.9], references)
@@ -204,13 +268,18 @@ def test_lists_and_stores_give_the_same_pictures(
     )
     write_store("list.lmdb", [record], StoreMeta("box", references.sha256, "own"))
 
-    listed = list(listed_pictures(read_listed_annotations("list.txt", "."), "."))
-    stored = list(stored_pictures(PoseStore("list.lmdb"), "list.lmdb"))
+    listed = ListedPictures("list.txt", ".")
+    stored = StoredPictures(PoseStore("list.lmdb"), "list.lmdb")
+    assert len(listed) == len(stored) == 1
+    assert listed[0][0].image_path == "a.png"
     assert stored[0][0].image_path == "list.lmdb:0"
-    for found, picture in (*listed, *stored):
+    for found, picture in (listed[0], stored[0]):
         np.testing.assert_array_equal(picture, image)
         np.testing.assert_allclose(found.boxes_xyxy, annotation.boxes_xyxy)
         np.testing.assert_allclose(found.landmarks, annotation.landmarks)
+    for pictures in (listed, stored):
+        with pytest.raises(IndexError):
+            pictures[1]
 
 
 def test_a_list_whose_image_is_missing_is_refused_at_once(
@@ -219,4 +288,39 @@ def test_a_list_whose_image_is_missing_is_refused_at_once(
     write_annotation(tmp_path / "a.json", annotation_of(POSES, references))
     write_annotation_list(tmp_path / "list.txt", [tmp_path / "a.json"])
     with pytest.raises(InputError, match=r"a\.png.*--dataset_path"):
-        read_listed_annotations(tmp_path / "list.txt", tmp_path)
+        ListedPictures(tmp_path / "list.txt", tmp_path)
+
+
+def test_a_list_tells_which_picture_is_damaged(references: PoseReferences, tmp_path: Path) -> None:
+    write_annotation(tmp_path / "a.json", annotation_of(POSES, references))
+    write_annotation_list(tmp_path / "list.txt", [tmp_path / "a.json"])
+    (tmp_path / "a.png").write_bytes(b"words")
+    pictures = ListedPictures(tmp_path / "list.txt", tmp_path)
+    with pytest.raises(InputError, match=r"a\.png"):
+        pictures[0]
+
+
+def test_a_store_tells_which_record_is_damaged(references: PoseReferences, tmp_path: Path) -> None:
+    path = tmp_path / "list.lmdb"
+    png = io.BytesIO()
+    Image.new("RGB", SIZE_HW[::-1]).save(png, "png")
+    boxes, landmarks = np.array([[0.0, 0, 9, 9]]), (np.ones((5, 2)),)
+    whole = Record(png.getvalue(), POSES[:1], boxes, POSES[:1], landmarks)
+    records = [
+        whole,
+        whole,
+        replace(whole, image_bytes=b"words"),
+        replace(whole, landmarks=(np.full((5, 2), np.nan),)),
+        whole,
+    ]
+    write_store(path, records, StoreMeta("box", references.sha256, "own"))
+    with (
+        contextlib.closing(lmdb.open(str(path), subdir=False, lock=False)) as environment,
+        environment.begin(write=True) as transaction,
+    ):
+        transaction.put(b"1", b"words")
+    pictures = StoredPictures(PoseStore(path), path)
+    for index, message in ((1, "list.lmdb: record 1 is damaged"), (2, "lmdb:2"), (3, "lmdb:3")):
+        with pytest.raises(InputError, match=message):
+            pictures[index]
+    assert [pictures[index][1].shape for index in (0, 4)] == [(*SIZE_HW, 3)] * 2
