@@ -124,6 +124,8 @@ class DataConfig:
         threed_68_points: `.npy` file of other reference points; None: the project's own.
         threed_5_points: The same for the five points; give both or none.
         workers: Processes that read and augment.
+        unreadable_records: `fatal`: a damaged record ends the run. `skip`: it is reported and
+            another one, drawn by its seed, stands in for it.
         random_flip: Mirror one picture in two.
         random_crop: Crop one picture in two to 0.7-1.0 of its sides, anywhere in it.
         rotation_deg: Largest turn in the picture's plane, either way.
@@ -146,6 +148,7 @@ class DataConfig:
     threed_68_points: str | None = None
     threed_5_points: str | None = None
     workers: int = 4
+    unreadable_records: str = "fatal"
     random_flip: bool = False
     random_crop: bool = False
     rotation_deg: float = 0.0
@@ -160,6 +163,7 @@ class DataConfig:
     min_face_pixels: float = 4.0
 
     def __post_init__(self) -> None:
+        _check_choice(self, "unreadable_records", ("fatal", "skip"))
         for name in ("workers", "rotation_deg", "mosaic_max_side", "min_face_pixels"):
             _check_range(self, name, low=0)
         for name in ("brightness", "grayscale_probability"):
@@ -185,14 +189,26 @@ class OptimConfig:
     Attributes:
         optimizer: `SGD` or `AdamW`.
         lr: Learning rate.
+        lr_batch_size: Pictures a step that `lr` is meant for: the rate grows in proportion to
+            those of the run (batch size, processes and accumulation together). 0: it does not.
         momentum: Of SGD.
         weight_decay: Of both.
+        decay_norms_and_biases: Whether weight decay also holds for norms and biases.
+        frozen: Beginnings of the names of weights that are not trained, such as `backbone.body`.
         clip_gradient_norm: Largest norm of all gradients together; 0 leaves them.
         epochs: Most passes over the training set.
-        batch_size: Images a step and process.
+        batch_size: Pictures a batch, in each process.
+        accumulation_steps: Batches a step, in each process: their gradients add up to those of
+            one large batch, in the memory of a small one.
+        precision: `float32`, `bfloat16` or `float16` (with loss scaling) for convolutions and
+            heads; geometry, losses and weights stay in float32.
+        channels_last: Lay weights and features out with channels last.
+        ema_decay: Evaluate and keep a moving average of the weights, of which so much is left
+            after each step (it begins with less); 0: the weights themselves.
         schedule: `plateau`: a tenth (`lr_plateau_factor`) after validations without a
-            better loss. `linear`: constant, then linearly to zero over the last
-            `decay_fraction` of all steps. `constant`.
+            better `monitor`. `linear`: constant, then linearly to zero over the last
+            `decay_fraction` of all steps. `cosine`: from the full rate to zero along half a wave,
+            over all steps after the warm-up. `constant`.
         warmup_steps: Steps over which the rate rises linearly from zero.
         decay_fraction: See `schedule`.
         lr_plateau_factor: See `schedule`.
@@ -200,18 +216,25 @@ class OptimConfig:
         lr_plateau_threshold: Relative improvement that counts.
         lr_plateau_cooldown: Validations after a reduction that are not counted.
         lr_plateau_min: Smallest rate.
-        early_stop_patience: Validations without a better loss after which training ends;
+        early_stop_patience: Validations without a better `monitor` after which training ends;
             0 never.
         seed: Of weights, order, sampling and augmentation.
     """
 
     optimizer: str = "SGD"
     lr: float = 0.001
+    lr_batch_size: int = 0
     momentum: float = 0.9
     weight_decay: float = 5e-4
+    decay_norms_and_biases: bool = True
+    frozen: tuple[str, ...] = ()
     clip_gradient_norm: float = 10.0
     epochs: int = 100
     batch_size: int = 2
+    accumulation_steps: int = 1
+    precision: str = "float32"
+    channels_last: bool = False
+    ema_decay: float = 0.0
     schedule: str = "constant"
     warmup_steps: int = 0
     decay_fraction: float = 0.3
@@ -225,19 +248,28 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         _check_choice(self, "optimizer", ("SGD", "AdamW"))
-        _check_choice(self, "schedule", ("plateau", "linear", "constant"))
-        for name in ("epochs", "batch_size"):
+        _check_choice(self, "schedule", ("plateau", "linear", "cosine", "constant"))
+        _check_choice(self, "precision", ("float32", "bfloat16", "float16"))
+        for name in ("epochs", "batch_size", "accumulation_steps"):
             _check_range(self, name, low=1)
         for name in ("lr", "lr_plateau_factor"):
             if getattr(self, name) <= 0:
                 raise InputError(f"{name}: must be positive, not {getattr(self, name)}")
-        for name in ("decay_fraction", "momentum"):
+        for name in ("decay_fraction", "momentum", "ema_decay"):
             _check_range(self, name, low=0, high=1)
+        if self.ema_decay == 1:
+            raise InputError("ema_decay: must be below 1, or the average never moves")
         if self.lr_plateau_factor >= 1:
             raise InputError(f"lr_plateau_factor: must be below 1, not {self.lr_plateau_factor}")
         for name in ("lr_plateau_patience", "lr_plateau_cooldown", "lr_plateau_min", "seed"):
             _check_range(self, name, low=0)
-        for name in ("warmup_steps", "early_stop_patience", "clip_gradient_norm", "weight_decay"):
+        for name in (
+            "lr_batch_size",
+            "warmup_steps",
+            "early_stop_patience",
+            "clip_gradient_norm",
+            "weight_decay",
+        ):
             _check_range(self, name, low=0)
 
 
@@ -252,6 +284,14 @@ class TrainConfig:
         device: `cuda`, `cpu`, or None: CUDA when there is one.
         log_every_steps: Steps between two lines in TensorBoard.
         validate_every_epochs: Epochs between two validations.
+        evaluators: Evaluators to run on `val_source` with each validation: `landmarks`.
+        monitor: What decides on the best checkpoint, the plateau and the early stop: `loss` (of
+            validation) or a figure of an evaluator, such as `landmarks/landmark_error_mean`.
+        sheet_pictures: Pictures of `val_source` that are drawn with what is found in them, with
+            each validation.
+        checkpoint_every_steps: Steps between two writings of `last.pth` within an epoch; 0: only
+            at its end.
+        keep_every_epochs: Also keep every n-th epoch's checkpoint, as `epoch_0010.pth`; 0: none.
         model: See `ModelConfig`.
         data: See `DataConfig`.
         optim: See `OptimConfig`.
@@ -263,6 +303,11 @@ class TrainConfig:
     device: str | None = None
     log_every_steps: int = 20
     validate_every_epochs: int = 1
+    evaluators: tuple[str, ...] = ()
+    monitor: str = "loss"
+    sheet_pictures: int = 0
+    checkpoint_every_steps: int = 1000
+    keep_every_epochs: int = 0
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -270,6 +315,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("log_every_steps", "validate_every_epochs"):
             _check_range(self, name, low=1)
+        for name in ("sheet_pictures", "checkpoint_every_steps", "keep_every_epochs"):
+            _check_range(self, name, low=0)
         if not self.prefix or not self.workspace:
             raise InputError("workspace and prefix: must not be empty")
 
@@ -301,7 +348,7 @@ def _convert(value: Any, kind: Any, name: str) -> Any:
         return _convert(value, next(a for a in arguments if a is not type(None)), name)
     if origin is tuple:
         if isinstance(value, str):
-            value = [part for part in value.strip("[]() ").split(",") if part.strip()]
+            value = [part.strip() for part in value.strip("[]() ").split(",") if part.strip()]
         if not isinstance(value, (list, tuple)):
             value = [value]
         if arguments[-1] is Ellipsis:
@@ -402,6 +449,25 @@ def nested_from_dotted(assignments: Mapping[str, Any]) -> dict[str, Any]:
             raise InputError(f"{dotted}: its parts are set too; give one of the two")
         level[last] = value
     return nested
+
+
+def values_from_assignments(flag: str, assignments: Sequence[str]) -> dict[str, str]:
+    """["model.depth=18"] -> {"model.depth": "18"}.
+
+    Args:
+        flag: What the user gave them with, for messages.
+        assignments: `KEY=VALUE` each.
+
+    Raises:
+        InputError: One is of another form.
+    """
+    values: dict[str, str] = {}
+    for assignment in assignments:
+        key, separator, value = assignment.partition("=")
+        if not separator or not key.strip():
+            raise InputError(f"{flag} {assignment}: give KEY=VALUE")
+        values[key.strip()] = value.strip()
+    return values
 
 
 def read_config(

@@ -1,4 +1,4 @@
-"""The one exception that means: the user's input is wrong, not the program."""
+"""Errors that are not the program's fault: bad input, and results that cannot be written."""
 
 from __future__ import annotations
 
@@ -8,4 +8,11 @@ class InputError(ValueError):
 
     The message is one line that names the file (or flag) and the remedy. Command lines print it
     on stderr and exit with code 2; library users may catch it as a `ValueError`.
+    """
+
+
+class OutputError(RuntimeError):
+    """A result cannot be written: the disk is full, for example. Exit code 1.
+
+    The message is one line that names the file and the remedy.
     """

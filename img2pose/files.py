@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -98,6 +99,24 @@ def replace_when_complete(path: str | os.PathLike[str]) -> Iterator[Path]:
             with suppress(OSError):
                 target.parent.rmdir()
         raise
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Gives a file a second name, at no cost where the file system can; whole or not at all.
+
+    For files that are replaced and never changed in place.
+    """
+    with replace_when_complete(target) as part:
+        part.unlink()
+        try:
+            os.link(source, part)
+        except OSError:
+            shutil.copyfile(source, part)
+
+
+def unfinished_files(folder: Path) -> list[Path]:
+    """What `replace_when_complete` left in a folder when its process was killed."""
+    return sorted(folder.glob(".*.part*"))
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from img2pose.cli import convert_json_list_to_lmdb, import_pts
 from img2pose.models.img2pose import Img2Pose, build_model
 from img2pose.references import PoseReferences
 from img2pose.types import PoseStats
-from tests.faces import write_face_photographs
+from tests.faces import make_face_dataset, write_face_photographs
 from tests.settings import PUBLISHED_STATS, SMALL_MODEL
 
 
@@ -63,13 +62,4 @@ def face_photographs(tmp_path_factory: pytest.TempPathFactory, references: PoseR
 @pytest.fixture(scope="session")
 def face_dataset(face_photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `train.lmdb`, `val.lmdb` and statistics, made by the commands."""
-    folder = tmp_path_factory.mktemp("dataset")
-    lists = folder / "lists"
-    arguments = ["--images_path", str(face_photographs), "--output_path", str(lists)]
-    assert import_pts.main([*arguments, "--val_count", "2"]) == 0
-    for name in ("train", "val"):
-        arguments = ["--json_list", str(lists / f"{name}.txt"), "--dest", str(folder)]
-        arguments += ["--dataset_path", str(face_photographs), "--num_workers", "0"]
-        arguments += ["--pose_camera", "image", *(["--train"] if name == "train" else [])]
-        assert convert_json_list_to_lmdb.main(arguments) == 0
-    return folder
+    return make_face_dataset(tmp_path_factory.mktemp("dataset"), face_photographs)

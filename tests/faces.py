@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from img2pose.cli import convert_json_list_to_lmdb, import_pts
 from img2pose.geometry import image_intrinsics, project_points, rotvec_to_matrix
 from img2pose.references import PoseReferences, default_mesh
 from sim3dr import rasterize, shade, vertex_normals
@@ -40,4 +41,26 @@ def write_face_photographs(folder: Path, references: PoseReferences, count: int)
         rows = "\n".join(f"{x:.3f} {y:.3f}" for x, y in points)
         text = f"version: 1\nn_points: 68\n{{\n{rows}\n}}\n"
         (folder / f"face_{index}.pts").write_text(text)
+    return folder
+
+
+def make_face_dataset(folder: Path, photographs: Path | None = None) -> Path:
+    """Makes `train.lmdb` (4 pictures), `val.lmdb` (2) and statistics by the commands.
+
+    Args:
+        folder: Where they go.
+        photographs: Of `write_face_photographs`; None makes six.
+    """
+    if photographs is None:
+        photographs = folder / "photographs"
+        photographs.mkdir()
+        write_face_photographs(photographs, PoseReferences.default(), count=6)
+    lists = folder / "lists"
+    arguments = ["--images_path", str(photographs), "--output_path", str(lists)]
+    assert import_pts.main([*arguments, "--val_count", "2"]) == 0
+    for name in ("train", "val"):
+        arguments = ["--json_list", str(lists / f"{name}.txt"), "--dest", str(folder)]
+        arguments += ["--dataset_path", str(photographs), "--num_workers", "0"]
+        arguments += ["--pose_camera", "image", *(["--train"] if name == "train" else [])]
+        assert convert_json_list_to_lmdb.main(arguments) == 0
     return folder

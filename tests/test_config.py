@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,16 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from img2pose.config import ModelConfig, TrainConfig, config_from_mapping, read_config
+from img2pose.config import (
+    DataConfig,
+    ModelConfig,
+    OptimConfig,
+    TrainConfig,
+    config_from_mapping,
+    read_config,
+)
 from img2pose.errors import InputError
+from img2pose.training.run import plain_values
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 
@@ -37,6 +46,34 @@ def test_lists_of_sizes(spelling: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("spelling", "expected"),
+    [
+        ("backbone.body", ("backbone.body",)),
+        ("backbone.body, rpn.head", ("backbone.body", "rpn.head")),
+        ("[backbone.body,rpn.head]", ("backbone.body", "rpn.head")),
+        (["backbone.body"], ("backbone.body",)),
+        ("[]", ()),
+        ([], ()),
+    ],
+)
+def test_lists_of_names(spelling: object, expected: tuple[str, ...]) -> None:
+    config = read_config(TrainConfig, None, {"optim.frozen": spelling, "evaluators": spelling})
+    assert config.optim.frozen == config.evaluators == expected
+
+
+def test_what_may_be_off_is_off_by_default_and_may_be_said_so() -> None:
+    off = {"ema_decay": 0, "lr_batch_size": 0, "clip_gradient_norm": 0, "early_stop_patience": 0}
+    config = config_from_mapping(OptimConfig, off)
+    assert (config.ema_decay, config.lr_batch_size) == (0, 0)
+    assert OptimConfig(ema_decay=0.999).ema_decay == 0.999
+    # What the published commands do.
+    default = OptimConfig()
+    assert (default.precision, default.accumulation_steps) == ("float32", 1)
+    assert default.frozen == ()
+    assert default.decay_norms_and_biases
+
+
+@pytest.mark.parametrize(
     ("text", "named"),
     [
         ("modle: {depth: 18}", "modle"),
@@ -46,7 +83,7 @@ def test_lists_of_sizes(spelling: str) -> None:
         ("model: {depth: true}", "depth"),
         ("optim: {lr: .nan}", "lr"),
         ("optim: {lr: -1}", "lr"),
-        ("optim: {schedule: cosine}", "schedule"),
+        ("optim: {schedule: cosinus}", "schedule"),
         ("data: {random_flip: 1}", "random_flip"),
         ("data: {scale_range: [2, 1]}", "scale_range"),
         ("data: {scale_range: [1, 2, 3]}", "scale_range"),
@@ -59,6 +96,27 @@ def test_lists_of_sizes(spelling: str) -> None:
         ("model: {norm: group_norm}", "pretrained_backbone"),
         ("model: {box_x_factor: -1}", "box_x_factor"),
         ("model: {rpn_post_nms_test: 0}", "rpn_post_nms_test"),
+        ("data: {unreadable_records: maybe}", "unreadable_records"),
+        ("optim: {precision: float64}", "precision"),
+        ("optim: {channels_last: 1}", "channels_last"),
+        ("optim: {decay_norms_and_biases: 0}", "decay_norms_and_biases"),
+        ("optim: {accumulation_steps: 0}", "accumulation_steps"),
+        ("optim: {batch_size: 0}", "batch_size"),
+        ("optim: {lr_batch_size: -1}", "lr_batch_size"),
+        ("optim: {ema_decay: 1}", "ema_decay"),
+        ("optim: {ema_decay: -0.1}", "ema_decay"),
+        ("optim: {frozen: [3]}", "frozen"),
+        ("optim: {weight_decay: -1}", "weight_decay"),
+        ("optim: {warmup_steps: -1}", "warmup_steps"),
+        ("optim: {clip_gradient_norm: -1}", "clip_gradient_norm"),
+        ("optim: {early_stop_patience: -1}", "early_stop_patience"),
+        ("validate_every_epochs: 0", "validate_every_epochs"),
+        ("log_every_steps: 0", "log_every_steps"),
+        ("sheet_pictures: -1", "sheet_pictures"),
+        ("checkpoint_every_steps: -1", "checkpoint_every_steps"),
+        ("keep_every_epochs: -1", "keep_every_epochs"),
+        ("evaluators: [3]", "evaluators"),
+        ("monitor: 3", "monitor"),
         ("prefix: ''", "prefix"),
         ("- a list", "mapping"),
         ("model: 3", "model"),
@@ -107,16 +165,13 @@ def test_any_plain_values_are_taken_or_refused_in_words(values: dict[str, object
 
 
 def test_every_field_is_described() -> None:
-    for kind in (ModelConfig, TrainConfig):
+    for kind in (ModelConfig, DataConfig, OptimConfig, TrainConfig):
         for name in kind.__dataclass_fields__:
             assert f"        {name}: " in (kind.__doc__ or "")
 
 
 def test_plain_yaml_of_a_config_reads_back() -> None:
-    config = read_config(TrainConfig, None, {"model.depth": 50})
-    from dataclasses import asdict
-
-    from img2pose.training.trainer import plain_values
-
+    overrides = {"model.depth": 50, "optim.frozen": "rpn,backbone", "evaluators": "landmarks"}
+    config = read_config(TrainConfig, None, overrides)
     text = yaml.safe_dump(plain_values(asdict(config)))
     assert config_from_mapping(TrainConfig, yaml.safe_load(text)) == config

@@ -6,14 +6,14 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-BASE = {"errors", "files", "types", "references", "config", "devices", "images"}
+BASE = {"errors", "files", "types", "references", "config", "devices", "images", "versions"}
 # What each room of img2pose may import besides itself and the base.
 MAY_IMPORT: dict[str, set[str]] = {
     "geometry": set(),
     "models": {"geometry"},
     "data": {"geometry"},
-    "training": {"geometry", "models", "data"},
-    "evaluation": {"geometry", "models", "data"},
+    "training": {"geometry", "models", "data", "evaluation", "inference", "visualization"},
+    "evaluation": {"geometry", "models", "data", "inference", "visualization"},
     "inference": {"geometry", "models", "data"},
     "visualization": {"geometry"},
     "cli": {

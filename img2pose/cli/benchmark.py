@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from torchvision.ops import MultiScaleRoIAlign
 
 from img2pose.cli.exit_codes import exit_code_from_errors
 from img2pose.cli.model_arguments import set_threads
-from img2pose.config import OptimConfig
+from img2pose.cli.training_throughput import Throughput, measure_throughput
+from img2pose.config import OptimConfig, TrainConfig, read_config, values_from_assignments
 from img2pose.devices import choose_device
 from img2pose.errors import InputError
 from img2pose.evaluation.timing import (
@@ -36,11 +37,11 @@ from img2pose.files import check_output_folder, write_json
 from img2pose.geometry import boxes_from_points, image_intrinsics, project_points
 from img2pose.images import find_images, image_tensor, read_image
 from img2pose.models.img2pose import Img2Pose, build_model
-from img2pose.models.losses import pose_losses
+from img2pose.models.losses import pose_losses, total_loss
 from img2pose.models.profiles import PROFILES
 from img2pose.models.weights import load_model
 from img2pose.references import PoseReferences
-from img2pose.training.trainer import build_optimizer, total_loss
+from img2pose.training.optimizer import build_optimizer
 from img2pose.types import PoseStats
 
 RESULTS_FILE = "benchmark.json"
@@ -79,7 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description="Measure prediction, its parts, losses and a training step on this machine."
         f" Prints a table and writes it to {RESULTS_FILE}. Times are medians; let nothing"
-        " else run.",
+        " else run. With --train_config: training runs with their data instead.",
     )
     parser.add_argument("--checkpoint", help="model (default: an untrained one as published)")
     parser.add_argument(
@@ -104,6 +105,20 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--repeats", type=int, default=7, help="runs (default %(default)s)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda if there is one)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: one for each core)")
+    training = parser.add_argument_group("training runs with their data")
+    training.add_argument("--train_config", metavar="FILE", help="a configuration, see configs/")
+    training.add_argument(
+        "--train_set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="one of its values, for example data.train_source=train.lmdb; may be repeated",
+    )
+    training.add_argument(
+        "--processes",
+        default="1,2",
+        help="that share a run, and the CPU's threads (default %(default)s)",
+    )
     return parser
 
 
@@ -389,19 +404,42 @@ def _table(rows: Sequence[Row], ratios: dict[str, float], peak: float) -> str:
     return "\n".join(lines)
 
 
-@exit_code_from_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; see `--help`."""
-    args = build_parser().parse_args(argv)
-    for flag in ("repeats", "proposals", "max_passing"):
-        if getattr(args, flag) < 1:
-            raise InputError(f"--{flag} {getattr(args, flag)}: must be at least 1")
+def _training_runs(args: argparse.Namespace) -> list[Throughput]:
+    counts = _numbers(args.processes, "--processes", 1)
+    config = read_config(
+        TrainConfig, args.train_config, values_from_assignments("--train_set", args.train_set)
+    )
+    if args.device is not None:
+        config = replace(config, device=args.device)
+    threads = torch.get_num_threads()
+    return [measure_throughput(config, count, max(1, threads // count)) for count in counts]
+
+
+def _table_of_runs(runs: Sequence[Throughput]) -> str:
+    lines = ["processes  threads each  pictures a step  images / s  waiting for data"]
+    lines += [
+        f"{run.processes:>9}{run.threads:>14}{run.pictures_a_step:>17}"
+        f"{run.images_per_second:>12.2f}{run.data_wait_share:>18.1%}"
+        for run in runs
+    ]
+    return "\n".join(lines)
+
+
+def _machine(device: torch.device) -> dict[str, Any]:
+    return {
+        "device": str(device),
+        "processor": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+    }
+
+
+def _measure_parts(args: argparse.Namespace, device: torch.device) -> tuple[dict[str, Any], str]:
+    """The report of predictions and their parts, and its table."""
     sizes = _numbers(args.sizes, "--sizes", 32)
     counts = _numbers(args.batches, "--batches", 1)
-    output = Path(args.output_path)
-    check_output_folder(output)
-    set_threads(args.threads)
-    device = choose_device(args.device)
     paths = find_images([args.images]) if args.images is not None else []
     peak = matrix_peak_gflops(device)
     rows: list[Row] = []
@@ -417,17 +455,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         "rows": [asdict(row) for row in rows],
         "ratios": ratios,
         "matrix_peak_gflops": peak,
-        "device": str(device),
-        "processor": platform.processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
-        "cores": os.cpu_count(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
         "checkpoint": args.checkpoint,
         "proposals": args.proposals,
         "repeats": args.repeats,
     }
-    write_json(output / RESULTS_FILE, report, indent=1)
-    print(_table(rows, ratios, peak))
+    return report, _table(rows, ratios, peak)
+
+
+@exit_code_from_errors
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; see `--help`."""
+    args = build_parser().parse_args(argv)
+    for flag in ("repeats", "proposals", "max_passing"):
+        if getattr(args, flag) < 1:
+            raise InputError(f"--{flag} {getattr(args, flag)}: must be at least 1")
+    output = Path(args.output_path)
+    check_output_folder(output)
+    set_threads(args.threads)
+    device = choose_device(args.device)
+    if args.train_config is None:
+        if args.train_set:
+            raise InputError("--train_set: belongs to --train_config; give both")
+        report, table = _measure_parts(args, device)
+    else:
+        runs = _training_runs(args)
+        report, table = {"training_runs": [asdict(run) for run in runs]}, _table_of_runs(runs)
+    write_json(output / RESULTS_FILE, {**report, **_machine(device)}, indent=1)
+    print(table)
     print(f"results: {output / RESULTS_FILE}")
     return 0

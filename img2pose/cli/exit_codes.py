@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from img2pose.errors import InputError
+from img2pose.errors import InputError, OutputError
 
 
 class Main(Protocol):
@@ -19,7 +19,7 @@ class Main(Protocol):
 
 
 def exit_code_from_errors(main: Callable[[Sequence[str] | None], int]) -> Main:
-    """Turns `InputError` into one line on stderr and exit code 2.
+    """Turns `InputError` into one line on stderr and exit code 2, `OutputError` into exit code 1.
 
     Any other exception is a fault of the program and keeps its traceback (exit code 1).
     """
@@ -29,9 +29,9 @@ def exit_code_from_errors(main: Callable[[Sequence[str] | None], int]) -> Main:
         logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
         try:
             return main(argv)
-        except InputError as error:
+        except (InputError, OutputError) as error:
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-            return 2
+            return 2 if isinstance(error, InputError) else 1
         except KeyboardInterrupt:
             print("stopped", file=sys.stderr)
             return 130

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import logging
+import shlex
+import sys
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
 from img2pose.cli.exit_codes import exit_code_from_errors
-from img2pose.config import TrainConfig, read_config
-from img2pose.errors import InputError
-from img2pose.training.trainer import train
-
-logger = logging.getLogger(__name__)
+from img2pose.cli.model_arguments import set_threads
+from img2pose.config import TrainConfig, read_config, values_from_assignments
+from img2pose.training.distributed import joined_processes
+from img2pose.training.run import StoppedError, train
+from img2pose.training.trainer import NotFiniteError
 
 # Published flag -> configuration field. Switches are listed apart.
 FLAGS = {
@@ -63,7 +62,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--resume_path",
-        help="checkpoint of the same run to continue; architecture and rates are its own",
+        help="checkpoint to continue in spite of other settings; architecture and rates are its"
+        " own. A run that was stopped goes on when the same command is started again, without this",
+    )
+    parser.add_argument(
+        "--distributed",
+        action="store_true",
+        help="make sure that torchrun started this; its processes share the work in any case",
     )
     parser.add_argument("--threads", type=int, help="torch's threads on the CPU")
     for flag, field in FLAGS.items():
@@ -75,12 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def overrides_from_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
     """Dotted configuration values that the command line sets."""
-    overrides: dict[str, Any] = {}
-    for assignment in arguments.set:
-        key, separator, value = assignment.partition("=")
-        if not separator or not key.strip():
-            raise InputError(f"--set {assignment}: give KEY=VALUE")
-        overrides[key.strip()] = value.strip()
+    overrides: dict[str, Any] = dict(values_from_assignments("--set", arguments.set))
     for flag, field in FLAGS.items():
         if getattr(arguments, flag) is not None:
             overrides[field] = getattr(arguments, flag)
@@ -94,15 +94,27 @@ def overrides_from_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Trains; returns the exit code."""
     arguments = _parser().parse_args(argv)
-    config = read_config(TrainConfig, arguments.config, overrides_from_arguments(arguments))
-    if arguments.threads is not None:
-        if arguments.threads < 1:
-            raise InputError(f"--threads {arguments.threads}: give at least 1")
-        torch.set_num_threads(arguments.threads)
-    try:
-        best = train(config, arguments.resume_path)
-    except FloatingPointError as error:
-        logger.error("%s", error)
-        return 1
-    print(f"best checkpoint: {best}")
+    command = shlex.join(["train.py", *(sys.argv[1:] if argv is None else argv)])
+    with joined_processes(required=arguments.distributed) as processes:
+        try:
+            with processes.one_error():
+                config = read_config(
+                    TrainConfig, arguments.config, overrides_from_arguments(arguments)
+                )
+                set_threads(arguments.threads)
+            best = train(config, arguments.resume_path, processes=processes, command=command)
+        except StoppedError as stopped:
+            if processes.is_main:
+                print("stopped; the same command goes on from here", file=sys.stderr)
+            return 128 + stopped.signal
+        except NotFiniteError as error:
+            if processes.is_main:
+                print(f"error: {error}", file=sys.stderr)
+            return 1
+        if processes.is_main:
+            print(f"best checkpoint: {best}")
     return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -18,11 +19,32 @@ from img2pose.data.transforms import (
     face_boxes,
     paint_out,
 )
+from img2pose.errors import InputError
 from img2pose.images import decode_image
 from img2pose.references import PoseReferences
 from img2pose.types import FaceTargets
 
-Sample = tuple[Tensor, FaceTargets]
+# Unreadable records that others stand in for in one sample, before the store is given up.
+_MOST_REPLACEMENTS = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A picture to learn from.
+
+    Attributes:
+        image: (3, H, W) uint8 RGB.
+        targets: Its faces.
+        records: Keys of the store's records that it shows.
+        seed: What the model draws for it (proposals, size) depends on.
+        unreadable: What was wrong with records that others stand in for.
+    """
+
+    image: Tensor
+    targets: FaceTargets
+    records: tuple[str, ...]
+    seed: int
+    unreadable: tuple[str, ...] = ()
 
 
 def read_picture(record: Record, references: PoseReferences, name: str = "record") -> Picture:
@@ -44,16 +66,9 @@ def read_picture(record: Record, references: PoseReferences, name: str = "record
     return Picture(pixels, picture.poses_in_image)
 
 
-def read_stored_picture(store: PoseStore, index: int, references: PoseReferences) -> Picture:
-    """Reads and decodes a record of a store.
-
-    Raises:
-        InputError: The record or its picture is damaged.
-    """
-    return read_picture(store[index], references, f"{store.path}: record {index}")
-
-
-def to_sample(picture: Picture, references: PoseReferences, min_face_pixels: float) -> Sample:
+def to_image_and_targets(
+    picture: Picture, references: PoseReferences, min_face_pixels: float
+) -> tuple[Tensor, FaceTargets]:
     """(3, H, W) uint8 tensor and targets; faces too small to learn are painted out."""
     boxes = face_boxes(picture, references)
     kept = (boxes[:, 2:] - boxes[:, :2] >= max(min_face_pixels, 1e-3)).all(1)
@@ -66,8 +81,51 @@ def to_sample(picture: Picture, references: PoseReferences, min_face_pixels: flo
     return image, targets
 
 
+@dataclass
+class _Reading:
+    """Reads records for one sample and keeps account of them."""
+
+    store: PoseStore
+    references: PoseReferences
+    skip_unreadable: bool
+    rng: np.random.Generator
+    records: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+
+    def picture(self, index: int) -> Picture:
+        """The picture of a record or, if it cannot be read and may be skipped, of another."""
+        while True:
+            key = self.store.key(index)
+            try:
+                picture = read_picture(
+                    self.store[index], self.references, f"{self.store.path}: record {key}"
+                )
+            except InputError as error:
+                if not self.skip_unreadable:
+                    raise
+                self.unreadable.append(str(error))
+                if len(self.unreadable) > _MOST_REPLACEMENTS:
+                    raise InputError(
+                        f"{self.store.path}: {len(self.unreadable)} records drawn for one picture"
+                        f" cannot be read, the last one: {error}"
+                    ) from error
+                index = int(self.rng.integers(len(self.store)))
+            else:
+                self.records.append(key)
+                return picture
+
+    def sample(self, picture: Picture, min_face_pixels: float) -> Sample:
+        """The sample whose picture was made of what was read."""
+        image, targets = to_image_and_targets(picture, self.references, min_face_pixels)
+        seed = int(self.rng.integers(2**62))
+        return Sample(image, targets, tuple(self.records), seed, tuple(self.unreadable))
+
+
 class FaceDataset(Dataset[Sample]):
-    """Pictures of a store, whole and unchanged: for validation."""
+    """Pictures of a store, whole and unchanged: for validation.
+
+    The seed of each depends on its index alone, so losses are the same each time.
+    """
 
     def __init__(self, store: PoseStore, config: DataConfig, references: PoseReferences) -> None:
         self.store = store
@@ -78,8 +136,10 @@ class FaceDataset(Dataset[Sample]):
         return len(self.store)
 
     def __getitem__(self, index: int) -> Sample:
-        picture = read_stored_picture(self.store, index, self.references)
-        return to_sample(picture, self.references, self.config.min_face_pixels)
+        rng = np.random.default_rng((0, index))
+        skip = self.config.unreadable_records == "skip"
+        reading = _Reading(self.store, self.references, skip, rng)
+        return reading.sample(reading.picture(index), self.config.min_face_pixels)
 
 
 class TrainingDataset(Dataset[Sample]):
@@ -103,7 +163,7 @@ class TrainingDataset(Dataset[Sample]):
         self.seed = seed
         self._augment = Augmentation(config, references)
         self._compose = Mosaic(config, references)
-        self._draw: Callable[[int, np.random.Generator], Picture] = (
+        self._draw: Callable[[int, _Reading], Picture] = (
             self._mosaic if config.mosaic_max_side else self._whole
         )
 
@@ -113,17 +173,16 @@ class TrainingDataset(Dataset[Sample]):
     def __getitem__(self, epoch_and_index: tuple[int, int]) -> Sample:
         epoch, index = epoch_and_index
         rng = np.random.default_rng((self.seed, epoch, index))
-        picture = self._draw(index, rng)
-        return to_sample(picture, self.references, self.config.min_face_pixels)
+        skip = self.config.unreadable_records == "skip"
+        reading = _Reading(self.store, self.references, skip, rng)
+        picture = self._draw(index, reading)
+        return reading.sample(picture, self.config.min_face_pixels)
 
-    def _whole(self, index: int, rng: np.random.Generator) -> Picture:
-        return self._augment(read_stored_picture(self.store, index, self.references), rng)
+    def _whole(self, index: int, reading: _Reading) -> Picture:
+        return self._augment(reading.picture(index), reading.rng)
 
-    def _mosaic(self, index: int, rng: np.random.Generator) -> Picture:
-        tiles_a_side = self._compose.draw_side(rng)
-        others = rng.integers(len(self.store), size=tiles_a_side**2 - 1)
-        pictures = [
-            read_stored_picture(self.store, chosen, self.references)
-            for chosen in (index, *others.tolist())
-        ]
-        return self._compose(pictures, rng)
+    def _mosaic(self, index: int, reading: _Reading) -> Picture:
+        tiles_a_side = self._compose.draw_side(reading.rng)
+        others = reading.rng.integers(len(self.store), size=tiles_a_side**2 - 1)
+        pictures = [reading.picture(chosen) for chosen in (index, *others.tolist())]
+        return self._compose(pictures, reading.rng)

@@ -1,45 +1,111 @@
-"""Batches in a seeded order that is new each epoch."""
+"""Batches in a seeded order that is new each epoch, shared out among processes."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from img2pose.data.datasets import FaceDataset, Sample, TrainingDataset
 from img2pose.errors import InputError
-from img2pose.types import FaceTargets
 
-Batch = tuple[list[Tensor], list[FaceTargets]]
-
-
-def collate(samples: list[Sample]) -> Batch:
-    """Lists, since pictures differ in size."""
-    return [image for image, _ in samples], [targets for _, targets in samples]
+Batch = list[Sample]
+# How long a worker outlives a SIGTERM: as long as torchrun lets its processes.
+_GRACE_SECONDS = 30
 
 
-class EpochSampler(Sampler[tuple[int, int]]):
-    """(epoch, index) in an order that depends on (seed, epoch) alone.
+class EpochBatches(Sampler[list[tuple[int, int]]]):
+    """What each process reads for each step of an epoch: lists of (epoch, index).
 
-    The epoch travels with the index, so worker processes that live on know it too.
+    The order depends on (seed, epoch) alone. A step takes the next `step_size` of it, whose
+    consecutive parts go to the processes: so N processes with batches of B learn from the same
+    pictures in a step as one with batches of N * B. What does not fill a step is left for
+    another epoch. The epoch travels with the index, so worker processes that live on know it too.
+
+    Args:
+        count: Records of the store.
+        batch_size: Pictures a batch.
+        seed: Of the order.
+        process: Which of the processes this is.
+        processes: How many there are.
+        batches_a_step: Of each process.
+
+    Attributes:
+        epoch: Whose order the next pass takes.
+        samples_done: Where in it the next pass begins.
+
+    Raises:
+        InputError: There are too few records for one step.
     """
 
-    def __init__(self, count: int, seed: int) -> None:
+    def __init__(
+        self,
+        count: int,
+        *,
+        batch_size: int,
+        seed: int,
+        process: int = 0,
+        processes: int = 1,
+        batches_a_step: int = 1,
+    ) -> None:
         self.count = count
+        self.batch_size = batch_size
         self.seed = seed
+        self.process = process
+        self.processes = processes
+        self.batches_a_step = batches_a_step
+        self.step_size = batch_size * processes * batches_a_step
         self.epoch = 0
+        self.samples_done = 0
+        if count < self.step_size:
+            raise InputError(
+                f"batch_size: a step takes {self.step_size} pictures ({batch_size} a batch,"
+                f" {processes} processes, {batches_a_step} batches each), but there are only"
+                f" {count}; lower it"
+            )
+
+    @property
+    def steps_an_epoch(self) -> int:
+        """Steps of a whole epoch."""
+        return self.count // self.step_size
+
+    @property
+    def steps_left(self) -> int:
+        """Steps of the epoch after `samples_done`."""
+        return max(0, self.count - self.samples_done) // self.step_size
 
     def __len__(self) -> int:
-        return self.count
+        return self.steps_left * self.batches_a_step
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
-        return ((self.epoch, index) for index in order.tolist())
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count).tolist()
+        for start in range(self.samples_done, self.count - self.step_size + 1, self.step_size):
+            for batch in range(self.batches_a_step):
+                part = start + (batch * self.processes + self.process) * self.batch_size
+                yield [(self.epoch, index) for index in order[part : part + self.batch_size]]
+
+
+class SharedBatches(Sampler[list[int]]):
+    """Every n-th batch of a data set in its order, for one of n processes.
+
+    Batches are cut before they are shared out, so no picture is seen twice and each batch is the
+    same whatever the number of processes.
+    """
+
+    def __init__(self, count: int, batch_size: int, process: int, processes: int) -> None:
+        starts = range(0, count, batch_size)[process::processes]
+        self._batches = [list(range(start, min(start + batch_size, count))) for start in starts]
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self._batches)
 
 
 def _worker_settings(workers: int) -> dict[str, Any]:
@@ -50,14 +116,18 @@ def _worker_settings(workers: int) -> dict[str, Any]:
     return {
         "multiprocessing_context": "spawn",
         "persistent_workers": True,
-        "worker_init_fn": _one_thread,
+        "worker_init_fn": _prepare_worker,
     }
 
 
-def _one_thread(_worker: int) -> None:
+def _prepare_worker(_worker: int) -> None:
     # The workers are the parallelism; OpenCV's own threads would fight them.
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
+    # Ctrl-C, or the SIGTERM of a cluster, may reach every process of the group. The trainer takes
+    # its last step first; if it is gone, so are its workers before long.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_GRACE_SECONDS))
 
 
 def batches(loader: DataLoader[Sample]) -> Iterator[Batch]:
@@ -74,29 +144,49 @@ def batches(loader: DataLoader[Sample]) -> Iterator[Batch]:
         raise InputError(own.removeprefix(f"{InputError.__module__}.InputError: ")) from error
 
 
+def _as_list(samples: list[Sample]) -> Batch:
+    # Pictures differ in size.
+    return samples
+
+
+def end_workers(loader: DataLoader[Sample]) -> None:
+    """Ends a loader's processes, which would otherwise wait for their parent's end.
+
+    torch has no public name for it, and leaves it to the garbage collector, which may come too late
+    for its own queues.
+    """
+    iterator = loader._iterator
+    if iterator is not None and hasattr(iterator, "_shutdown_workers"):
+        iterator._shutdown_workers()
+        loader._iterator = None
+
+
 def training_loader(
-    dataset: TrainingDataset, *, batch_size: int, workers: int, seed: int
-) -> tuple[DataLoader[Sample], EpochSampler]:
-    """The loader, and the sampler whose `epoch` is to be set before each pass."""
-    sampler = EpochSampler(len(dataset), seed)
-    loader = DataLoader(
-        dataset,
-        batch_size=batch_size,
-        sampler=sampler,
-        num_workers=workers,
-        collate_fn=collate,
-        drop_last=len(dataset) >= batch_size,
-        **_worker_settings(workers),
-    )
-    return loader, sampler
-
-
-def validation_loader(dataset: FaceDataset, *, batch_size: int, workers: int) -> DataLoader[Sample]:
-    """All pictures in the store's order."""
+    dataset: TrainingDataset, order: EpochBatches, workers: int
+) -> DataLoader[Sample]:
+    """Batches of augmented pictures; set `order.epoch` and `order.samples_done` before a pass."""
     return DataLoader(
         dataset,
-        batch_size=batch_size,
+        batch_sampler=order,
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=_as_list,
+        **_worker_settings(workers),
+    )
+
+
+def validation_loader(
+    dataset: FaceDataset,
+    *,
+    batch_size: int,
+    workers: int,
+    process: int = 0,
+    processes: int = 1,
+) -> DataLoader[Sample]:
+    """Whole pictures in the store's order: the batches of one of several processes."""
+    return DataLoader(
+        dataset,
+        batch_sampler=SharedBatches(len(dataset), batch_size, process, processes),
+        num_workers=workers,
+        collate_fn=_as_list,
         **_worker_settings(workers),
     )

@@ -270,8 +270,12 @@ class PoseStore:
             )
         except (ValueError, TypeError) as error:
             raise InputError(
-                f"{self.path}: record {key.decode()} is damaged ({error}); {_REMEDY}"
+                f"{self.path}: record {self.key(index)} is damaged ({error}); {_REMEDY}"
             ) from error
+
+    def key(self, index: int) -> str:
+        """What a record is called."""
+        return self._keys[index].decode()
 
     def __iter__(self) -> Iterator[Record]:
         return (self[index] for index in range(len(self)))

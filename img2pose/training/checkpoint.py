@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from img2pose.errors import InputError
+from img2pose.errors import InputError, OutputError
 from img2pose.files import replace_when_complete
 from img2pose.models.img2pose import Img2Pose
 from img2pose.models.weights import pack_model, read_checkpoint
@@ -16,42 +18,64 @@ from img2pose.models.weights import pack_model, read_checkpoint
 
 @dataclass
 class TrainingState:
-    """Where a run stands.
+    """Where a run stands, between two steps. Its random draws depend on nothing else.
 
     Attributes:
-        epoch: Epochs that are complete.
-        step: Steps that are done.
+        epoch: Epochs that are complete, with their validation.
+        samples_done: Pictures of the next epoch's order that are learnt from, by all processes.
         optimizer_name: Which optimizer it is.
         optimizer: State of the optimizer.
         schedule: State of the schedule.
         early_stop: State of the early stop.
-        torch_random_state: State of torch's generator.
+        scaler: State of the loss scaling of float16; empty without.
+        weights: The weights in training, if the checkpoint's model has their average.
+        config: The run's configuration as plain values.
     """
 
     epoch: int
-    step: int
+    samples_done: int
     optimizer_name: str
     optimizer: dict[str, Any]
     schedule: dict[str, Any]
     early_stop: dict[str, Any]
-    torch_random_state: torch.Tensor
+    scaler: dict[str, Any]
+    weights: dict[str, Tensor] | None
+    config: dict[str, Any]
 
 
-def save_checkpoint(
-    path: str | os.PathLike[str], model: Img2Pose, state: TrainingState, config: dict[str, Any]
-) -> None:
+def save_checkpoint(path: str | os.PathLike[str], model: Img2Pose, state: TrainingState) -> None:
     """Writes model and state, whole or not at all.
 
     Args:
         path: The checkpoint.
         model: Its weights, architecture, pose statistics and references are stored.
         state: See `TrainingState`.
-        config: The run's configuration as plain values.
+
+    Raises:
+        OutputError: The disk is full, for example; what was there before is untouched.
     """
     content = pack_model(model)
-    content["training"] = {**vars(state), "config": config}
-    with replace_when_complete(path) as part:
-        torch.save(content, part)
+    content["training"] = vars(state)
+    try:
+        with replace_when_complete(path) as part, open(part, "wb") as file:
+            torch.save(content, file)
+    except (OSError, RuntimeError) as error:
+        refusal = _refusal_of_the_disk(error)
+        if refusal is None:
+            raise
+        kept = "the one before is whole" if Path(path).exists() else "there is none before it"
+        raise OutputError(
+            f"{path}: cannot be written ({refusal.strerror}); {kept}; make room and start the same"
+            " command again"
+        ) from error
+
+
+def _refusal_of_the_disk(error: BaseException) -> OSError | None:
+    # torch.save raises a RuntimeError of its own while it handles the one that matters.
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    return cause
 
 
 def load_training_state(path: str | os.PathLike[str]) -> TrainingState:
@@ -62,10 +86,9 @@ def load_training_state(path: str | os.PathLike[str]) -> TrainingState:
     """
     content = read_checkpoint(path)
     try:
-        stored = dict(content["training"])
-        stored.pop("config")
-        return TrainingState(**stored)
-    except (KeyError, TypeError, ValueError) as error:
+        return TrainingState(**content["training"])
+    except (KeyError, TypeError) as error:
         raise InputError(
-            f"{path}: holds no training state; use --pretrained_path to start from its weights"
+            f"{path}: holds no training state of this version; use --pretrained_path to start from"
+            " its weights"
         ) from error

@@ -1,7 +1,8 @@
-"""How the learning rate changes, and when training stops early."""
+"""How the learning rate changes, which weights are the best, and when training stops early."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from torch.optim import Optimizer
@@ -17,15 +18,24 @@ class LearningRateSchedule:
         optimizer: Its groups' rates are the full ones.
         config: See `OptimConfig`.
         total_steps: Steps of the whole run.
+        higher_is_better: What kind of figure `after_validation` is given.
     """
 
-    def __init__(self, optimizer: Optimizer, config: OptimConfig, total_steps: int) -> None:
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        config: OptimConfig,
+        total_steps: int,
+        *,
+        higher_is_better: bool = False,
+    ) -> None:
         self._optimizer = optimizer
         self._config = config
         self._total_steps = total_steps
         self._full_rates = [float(group["lr"]) for group in optimizer.param_groups]
         self._plateau = ReduceLROnPlateau(
             optimizer,
+            mode="max" if higher_is_better else "min",
             factor=config.lr_plateau_factor,
             patience=config.lr_plateau_patience,
             threshold=config.lr_plateau_threshold,
@@ -34,7 +44,7 @@ class LearningRateSchedule:
         )
 
     def share_of_full_rate(self, step: int) -> float:
-        """What the warm-up and the linear decay leave of the rate at a step, counted from 0."""
+        """What warm-up and decay leave of the rate at a step, counted from 0."""
         config = self._config
         share = 1.0
         if step < config.warmup_steps:
@@ -42,20 +52,23 @@ class LearningRateSchedule:
         if config.schedule == "linear":
             decay_steps = max(1, round(self._total_steps * config.decay_fraction))
             share *= min(1.0, (self._total_steps - step) / decay_steps)
+        elif config.schedule == "cosine" and step >= config.warmup_steps:
+            decay_steps = max(1, self._total_steps - config.warmup_steps)
+            share = (1 + math.cos(math.pi * (step - config.warmup_steps) / decay_steps)) / 2
         return max(0.0, share)
 
     def before_step(self, step: int) -> None:
         """Sets the rates for a step, counted from 0 over the whole run."""
         config = self._config
-        if config.schedule == "linear" or step <= config.warmup_steps:
+        if config.schedule in ("linear", "cosine") or step <= config.warmup_steps:
             share = self.share_of_full_rate(step)
             for group, full in zip(self._optimizer.param_groups, self._full_rates, strict=True):
                 group["lr"] = full * share
 
-    def after_validation(self, loss: float) -> None:
-        """Lets a plateau schedule see the validation loss."""
+    def after_validation(self, figure: float) -> None:
+        """Lets a plateau schedule see what validation gave."""
         if self._config.schedule == "plateau":
-            self._plateau.step(loss)
+            self._plateau.step(figure)
 
     def state_dict(self) -> dict[str, Any]:
         """What resuming needs."""
@@ -68,21 +81,31 @@ class LearningRateSchedule:
 
 
 class EarlyStop:
-    """Counts validations without a better loss.
+    """Keeps the best figure of validation and counts those without a better one.
 
     Args:
         patience: That many are borne; 0 never stops.
+        higher_is_better: What kind of figure it is.
     """
 
-    def __init__(self, patience: int) -> None:
+    def __init__(self, patience: int, *, higher_is_better: bool = False) -> None:
         self.patience = patience
-        self.best_loss = float("inf")
+        self.higher_is_better = higher_is_better
+        self.best: float | None = None
         self.without_improvement = 0
 
-    def note(self, loss: float) -> None:
-        """Counts a validation loss."""
-        if loss < self.best_loss:
-            self.best_loss = loss
+    def is_better(self, figure: float) -> bool:
+        """Whether a figure is the best so far; one that is no number never is."""
+        if math.isnan(figure):
+            return False
+        if self.best is None:
+            return True
+        return figure > self.best if self.higher_is_better else figure < self.best
+
+    def note(self, figure: float) -> None:
+        """Counts a figure."""
+        if self.is_better(figure):
+            self.best = figure
             self.without_improvement = 0
         else:
             self.without_improvement += 1
@@ -94,12 +117,9 @@ class EarlyStop:
 
     def state_dict(self) -> dict[str, Any]:
         """What resuming needs."""
-        return {
-            "best_loss": self.best_loss,
-            "without_improvement": self.without_improvement,
-        }
+        return {"best": self.best, "without_improvement": self.without_improvement}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues where `state_dict` was taken."""
-        self.best_loss = float(state["best_loss"])
+        self.best = None if state["best"] is None else float(state["best"])
         self.without_improvement = int(state["without_improvement"])

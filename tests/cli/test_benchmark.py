@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ import torch
 from img2pose.cli.benchmark import RESULTS_FILE, main
 from img2pose.models.img2pose import Img2Pose
 from img2pose.models.weights import pack_model
+from tests.settings import SMALL_MODEL
 
 QUICK = ["--sizes", "64", "--batches", "1,2", "--repeats", "1", "--proposals", "20"]
 
@@ -44,9 +46,35 @@ def test_a_checkpoint_on_pictures(
         assert ratio == pytest.approx(expected)
 
 
+def test_training_runs_with_their_data(
+    face_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values: dict[str, Any] = {f"model.{name}": value for name, value in SMALL_MODEL.items()}
+    values |= {"data.mosaic_max_side": 1, "data.mosaic_canvas": 96, "data.workers": 1}
+    values |= {"data.train_source": face_dataset / "train.lmdb", "optim.batch_size": 1}
+    config = tmp_path / "config.yaml"
+    config.write_text("evaluators: [landmarks]\nmonitor: landmarks/recall_at_50\n")
+    arguments = ["--train_config", str(config), "--output_path", str(tmp_path / "out")]
+    arguments += ["--device", "cpu"]
+    for name, value in values.items():
+        arguments += ["--train_set", f"{name}={value}"]
+    assert main([*arguments, "--processes", "1,2"]) == 0
+    runs = json.loads((tmp_path / "out" / RESULTS_FILE).read_text())["training_runs"]
+    assert [(run["processes"], run["pictures_a_step"]) for run in runs] == [(1, 1), (2, 2)]
+    assert all(run["images_per_second"] > 0 and 0 <= run["data_wait_share"] <= 1 for run in runs)
+    assert "images / s" in capsys.readouterr().out
+    # What the training itself refuses comes as its one line.
+    assert main([*arguments, "--train_set", "data.train_source=gone.lmdb"]) == 2
+    error = capsys.readouterr().err
+    assert "gone.lmdb" in error
+    assert error.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--train_config", "gone.yaml"], "gone.yaml"),
+        (["--train_set", "optim.lr=1"], "--train_config"),
         (["--sizes", "big"], "--sizes big"),
         (["--batches", "0"], "--batches 0"),
         (["--repeats", "0"], "--repeats 0"),

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import cv2
+import lmdb
+import msgpack
 import numpy as np
 import pytest
 import torch
@@ -10,11 +13,12 @@ import torch
 from img2pose.config import DataConfig
 from img2pose.data.datasets import (
     FaceDataset,
+    Sample,
     TrainingDataset,
     read_picture,
-    to_sample,
+    to_image_and_targets,
 )
-from img2pose.data.loaders import EpochSampler, batches, training_loader, validation_loader
+from img2pose.data.loaders import EpochBatches, batches, end_workers, training_loader
 from img2pose.data.store import PoseStore, Record, StoreMeta, write_store
 from img2pose.data.transforms import Picture, face_boxes
 from img2pose.errors import InputError
@@ -33,23 +37,100 @@ def store(face_dataset: Path) -> PoseStore:
     return PoseStore(face_dataset / "train.lmdb")
 
 
+def assert_same(one: Sample, other: Sample) -> None:
+    assert torch.equal(one.image, other.image)
+    assert torch.equal(one.targets.boxes_xyxy, other.targets.boxes_xyxy)
+    assert torch.equal(one.targets.poses_in_image, other.targets.poses_in_image)
+    assert (one.records, one.seed, one.unreadable) == (other.records, other.seed, other.unreadable)
+
+
 def png(pixels: np.ndarray) -> bytes:
     return cv2.imencode(".png", pixels[..., ::-1])[1].tobytes()
 
 
-def test_a_damaged_picture_is_named_by_its_record(
+@pytest.fixture
+def damaged(face_dataset: Path, tmp_path: Path) -> PoseStore:
+    """The store with the JPEG of record 2 cut off."""
+    path = tmp_path / "damaged.lmdb"
+    path.write_bytes((face_dataset / "train.lmdb").read_bytes())
+    with (
+        lmdb.open(str(path), subdir=False, lock=False) as environment,
+        environment.begin(write=True) as transaction,
+    ):
+        packed = transaction.get(b"2")
+        assert packed is not None
+        record = msgpack.unpackb(packed)
+        transaction.put(b"2", msgpack.packb([record[0][:200], *record[1:]]))
+    return PoseStore(path)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_picture_ends_the_pass_in_one_line_that_names_its_record(
+    damaged: PoseStore, references: PoseReferences, workers: int
+) -> None:
+    dataset = TrainingDataset(damaged, DataConfig(), references, seed=0)
+    loader = training_loader(dataset, EpochBatches(4, batch_size=2, seed=0), workers)
+    with pytest.raises(InputError, match=r"^\S*damaged\.lmdb: record 2: ") as error:
+        list(batches(loader))
+    end_workers(loader)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_another_record_stands_in_for_one_that_may_be_skipped(
+    damaged: PoseStore, references: PoseReferences
+) -> None:
+    config = dataclasses.replace(EVERYTHING, unreadable_records="skip")
+    whole = TrainingDataset(damaged, EVERYTHING, references, seed=1)
+    skipping = TrainingDataset(damaged, config, references, seed=1)
+    assert_same(skipping[(0, 1)], whole[(0, 1)])
+    stand_ins = set()
+    for epoch in range(6):
+        sample = skipping[(epoch, 2)]
+        assert_same(sample, skipping[(epoch, 2)])
+        assert sample.records[0] in {"0", "1", "3"}
+        assert len(sample.records) == 1
+        assert {"record 2: " in message for message in sample.unreadable} == {True}
+        stand_ins |= set(sample.records)
+    assert len(stand_ins) > 1
+
+
+def test_validation_has_a_stand_in_too_the_same_each_time(
+    damaged: PoseStore, references: PoseReferences
+) -> None:
+    with pytest.raises(InputError, match="record 2: "):
+        FaceDataset(damaged, DataConfig(), references)[2]
+    dataset = FaceDataset(damaged, DataConfig(unreadable_records="skip"), references)
+    assert_same(dataset[2], dataset[2])
+    assert dataset[2].unreadable
+    assert not dataset[1].unreadable
+
+
+def test_a_mosaic_names_what_it_shows_and_what_it_skipped(
+    damaged: PoseStore, references: PoseReferences
+) -> None:
+    config = dataclasses.replace(MOSAIC, unreadable_records="skip")
+    samples = [TrainingDataset(damaged, config, references, 0)[(e, 2)] for e in range(8)]
+    assert {len(sample.records) for sample in samples} == {1, 4}
+    assert all("2" not in sample.records for sample in samples)
+    assert all(sample.unreadable for sample in samples)
+    with pytest.raises(InputError, match="record 2: "):
+        TrainingDataset(damaged, MOSAIC, references, 0)[(0, 2)]
+
+
+def test_a_store_of_which_nothing_can_be_read_is_given_up(
     references: PoseReferences, tmp_path: Path
 ) -> None:
     pose = np.array([[0, 0, 0, 0, 0, 9.0]])
     record = Record(b"no picture", pose, np.array([[1.0, 1, 9, 9]]), pose, (np.ones((5, 2)),))
-    path = tmp_path / "damaged.lmdb"
+    path = tmp_path / "lost.lmdb"
     write_store(path, [record, record], StoreMeta("image", references.sha256, "ours"))
-    dataset = TrainingDataset(PoseStore(path), DataConfig(), references, seed=0)
-    for workers in (0, 1):
-        loader, _ = training_loader(dataset, batch_size=2, workers=workers, seed=0)
-        with pytest.raises(InputError, match=r"^\S*damaged\.lmdb: record \d: ") as error:
-            list(batches(loader))
-        assert len(str(error.value).splitlines()) == 1
+    config = DataConfig(unreadable_records="skip")
+    expected = r"^\S*lost\.lmdb: 21 records .* record \d: "
+    with pytest.raises(InputError, match=expected) as error:
+        FaceDataset(PoseStore(path), config, references)[0]
+    assert len(str(error.value).splitlines()) == 1
+    with pytest.raises(InputError, match=expected):
+        TrainingDataset(PoseStore(path), config, references, seed=0)[(0, 0)]
 
 
 def test_validation_pictures_are_whole_and_boxes_come_from_poses(
@@ -57,7 +138,7 @@ def test_validation_pictures_are_whole_and_boxes_come_from_poses(
 ) -> None:
     dataset = FaceDataset(store, DataConfig(), references)
     assert len(dataset) == len(store)
-    image, targets = dataset[0]
+    image, targets = dataset[0].image, dataset[0].targets
     height, width = image.shape[1:]
     expected = decode_image(store[0].image_bytes, "0", upright=False)
     np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(), expected)
@@ -68,6 +149,8 @@ def test_validation_pictures_are_whole_and_boxes_come_from_poses(
     np.testing.assert_allclose(targets.poses_in_image, poses, rtol=1e-5)
     labels = targets.as_model_targets()["labels"]
     assert labels.tolist() == [1]
+    assert [dataset[index].records for index in range(4)] == [("0",), ("1",), ("2",), ("3",)]
+    assert len({dataset[index].seed for index in range(4)}) == 4
 
 
 def test_faces_without_a_pose_are_black_and_targets_have_one_length(
@@ -80,7 +163,7 @@ def test_faces_without_a_pose_are_black_and_targets_have_one_length(
     picture = read_picture(record, references)
     assert (picture.pixels[5:30, 5:25] == 0).all()
     assert (picture.pixels[30:, 40:] == 90).all()
-    image, targets = to_sample(picture, references, 4)
+    image, targets = to_image_and_targets(picture, references, 4)
     assert image.dtype == torch.uint8
     lengths = {len(value) for value in targets.as_model_targets().values()}
     assert lengths == {1}
@@ -92,7 +175,7 @@ def test_a_face_outside_the_picture_gives_no_degenerate_target(
     outside = np.array([[0, 0, 0, 100.0, 0, 9.0]])
     picture = Picture(np.full((50, 50, 3), 9, dtype=np.uint8), outside)
     assert face_boxes(picture, references)[0, 0] == 50
-    _, targets = to_sample(picture, references, 0)
+    _, targets = to_image_and_targets(picture, references, 0)
     assert len(targets.boxes_xyxy) == 0
 
 
@@ -104,58 +187,21 @@ def test_what_is_drawn_depends_on_seed_epoch_and_index_alone(
     second = TrainingDataset(store, config, references, seed=1)
     second[(5, 1)]  # what was drawn before does not matter
     for key in ((0, 0), (3, 2)):
-        (image, targets), (again, again_targets) = first[key], second[key]
-        assert torch.equal(image, again)
-        assert torch.equal(targets.poses_in_image, again_targets.poses_in_image)
+        assert_same(first[key], second[key])
     other_seed = TrainingDataset(store, config, references, seed=2)
-    drawn = [first[(epoch, 0)][0] for epoch in range(4)] + [other_seed[(0, 0)][0]]
-    assert len({image.numpy().tobytes() for image in drawn}) > 3
+    drawn = [first[(epoch, 0)] for epoch in range(4)] + [other_seed[(0, 0)]]
+    assert len({sample.image.numpy().tobytes() for sample in drawn}) > 3
+    assert len({sample.seed for sample in drawn}) == 5
+    assert all(sample.records[0] == "0" for sample in drawn)
 
 
 def test_targets_stay_inside_their_pictures(store: PoseStore, references: PoseReferences) -> None:
     for config in (EVERYTHING, MOSAIC):
         dataset = TrainingDataset(store, config, references, seed=0)
         for epoch in range(5):
-            image, targets = dataset[(epoch, epoch % len(store))]
-            height, width = image.shape[1:]
-            boxes = targets.boxes_xyxy.numpy()
+            sample = dataset[(epoch, epoch % len(store))]
+            height, width = sample.image.shape[1:]
+            boxes = sample.targets.boxes_xyxy.numpy()
             assert (boxes >= 0).all()
             assert (boxes <= [width, height, width, height]).all()
             assert (boxes[:, 2:] - boxes[:, :2] >= config.min_face_pixels).all()
-
-
-def test_each_epoch_has_its_own_order_of_all_indices() -> None:
-    sampler = EpochSampler(20, seed=0)
-    orders = []
-    for epoch in range(3):
-        sampler.epoch = epoch
-        keys = list(sampler)
-        assert {key[0] for key in keys} == {epoch}
-        assert sorted(key[1] for key in keys) == list(range(20))
-        orders.append([key[1] for key in keys])
-    assert orders[0] != orders[1] != orders[2]
-    sampler.epoch = 0
-    assert [key[1] for key in sampler] == orders[0]
-
-
-def test_batches_do_not_depend_on_the_number_of_workers(
-    store: PoseStore, references: PoseReferences
-) -> None:
-    dataset = TrainingDataset(store, MOSAIC, references, seed=0)
-    results = []
-    for workers in (0, 2):
-        loader, sampler = training_loader(dataset, batch_size=2, workers=workers, seed=0)
-        sampler.epoch = 1
-        results.append([torch.stack(images) for images, _ in batches(loader)])
-    assert len(results[0]) == 2
-    for alone, shared_out in zip(*results, strict=True):
-        assert torch.equal(alone, shared_out)
-
-
-def test_validation_loader_keeps_order_and_the_last_batch(
-    store: PoseStore, references: PoseReferences
-) -> None:
-    dataset = FaceDataset(store, DataConfig(), references)
-    batches = list(validation_loader(dataset, batch_size=3, workers=0))
-    assert [len(images) for images, _ in batches] == [3, 1]
-    assert torch.equal(batches[1][0][0], dataset[3][0])

@@ -14,8 +14,9 @@ import torch
 from img2pose.config import OptimConfig
 from img2pose.geometry import boxes_from_points, image_intrinsics, project_points
 from img2pose.models.img2pose import build_model
+from img2pose.models.losses import total_loss
 from img2pose.references import PoseReferences
-from img2pose.training.trainer import build_optimizer, total_loss
+from img2pose.training.optimizer import build_optimizer
 from tests.settings import PUBLISHED_STATS, SMALL_MODEL
 
 FIGURES = Path(__file__).with_suffix(".txt")
