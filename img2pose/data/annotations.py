@@ -1,8 +1,11 @@
 """Annotation files: one JSON an image, and text files that list them.
 
 The JSON holds `{"image_path": ..., "bboxes": [[l, t, r, b(, score)]], "landmarks": [[[x, y]]]}`
-with 5 or 68 landmarks a face; an image without faces has two empty lists. Keys other than these
-are allowed and ignored.
+with 5 or 68 landmarks a face; an image without faces has two empty lists. Two keys may be added:
+`"pose_para": [[pitch, yaw, roll], ...]`, a face's head angles in radians as 300W-LP has them (null
+where they are unknown; further numbers of 300W-LP's `Pose_Para` are ignored; a single face's may
+stand without the outer list), and `"label_source"`,
+who or what made the labels. Other keys are allowed and ignored.
 """
 
 from __future__ import annotations
@@ -36,6 +39,9 @@ class Annotation:
             left, the other; 68 are in iBUG's order. A coordinate of -1 is unknown.
         source: The file that was read, or a name for messages.
         scores: Detection score a face, None where the file gives none.
+        head_angles: (3,) float64 a face: pitch, yaw and roll in radians in the convention of
+            300W-LP's `Pose_Para`; None where the file gives none.
+        label_source: Who or what made the labels, None where the file does not say.
 
     Raises:
         InputError: Lengths differ, a face has another number of landmarks, a number is not
@@ -47,6 +53,8 @@ class Annotation:
     landmarks: tuple[np.ndarray, ...]
     source: Path
     scores: tuple[float | None, ...] = ()
+    head_angles: tuple[np.ndarray | None, ...] = ()
+    label_source: str | None = None
 
     def __post_init__(self) -> None:
         boxes = np.array(self.boxes_xyxy, dtype=np.float64)
@@ -63,6 +71,21 @@ class Annotation:
         scores = tuple(self.scores) or (None,) * count
         if len(scores) != count:
             raise InputError(f"{self.source}: {count} bboxes but {len(scores)} scores")
+        head_angles = tuple(
+            None if angles is None else np.array(angles, dtype=np.float64)
+            for angles in self.head_angles or (None,) * count
+        )
+        if len(head_angles) != count:
+            raise InputError(
+                f"{self.source}: {count} bboxes but {len(head_angles)} pose_para; give each face"
+                " one, or null"
+            )
+        for face, angles in enumerate(head_angles):
+            if angles is not None and not (angles.shape == (3,) and np.isfinite(angles).all()):
+                raise InputError(
+                    f"{self.source}: face {face}: three finite angles in radians expected in"
+                    " pose_para"
+                )
         _check_image_path(self.image_path, self.source)
         for face, (box, points, score) in enumerate(zip(boxes, landmarks, scores, strict=True)):
             where = f"{self.source}: face {face}"
@@ -81,6 +104,7 @@ class Annotation:
         object.__setattr__(self, "boxes_xyxy", boxes)
         object.__setattr__(self, "landmarks", landmarks)
         object.__setattr__(self, "scores", scores)
+        object.__setattr__(self, "head_angles", head_angles)
 
     def __len__(self) -> int:
         return len(self.boxes_xyxy)
@@ -167,7 +191,40 @@ def parse_annotation(text: str, source: str | os.PathLike[str]) -> Annotation:
         np.array(_rows(points, (2,), f"{source}: face {face}", "landmarks [[x, y], ...]"))
         for face, points in enumerate(value["landmarks"])
     ]
-    return Annotation(value["image_path"], np.array(boxes), tuple(landmarks), source, tuple(scores))
+    return Annotation(
+        value["image_path"],
+        np.array(boxes),
+        tuple(landmarks),
+        source,
+        tuple(scores),
+        _head_angles(value.get("pose_para"), source),
+        _label_source(value.get("label_source"), source),
+    )
+
+
+def _head_angles(value: Any, source: Path) -> tuple[np.ndarray | None, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise InputError(f"{source}: pose_para must be a list, not a {type(value).__name__}")
+    if value and not any(isinstance(numbers, list) or numbers is None for numbers in value):
+        value = [value]
+    angles: list[np.ndarray | None] = []
+    for face, numbers in enumerate(value):
+        if numbers is None:
+            angles.append(None)
+            continue
+        where = f"{source}: face {face}"
+        if not isinstance(numbers, list) or len(numbers) < 3:
+            raise InputError(f"{where}: pose_para [pitch, yaw, roll] in radians or null expected")
+        angles.append(np.array([_number(number, where) for number in numbers[:3]]))
+    return tuple(angles)
+
+
+def _label_source(value: Any, source: Path) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    raise InputError(f"{source}: label_source must be a string, not a {type(value).__name__}")
 
 
 def read_annotation(path: str | os.PathLike[str]) -> Annotation:
@@ -185,14 +242,18 @@ def write_annotation(path: str | os.PathLike[str], annotation: Annotation) -> No
         box if score is None else [*box, score]
         for box, score in zip(annotation.boxes_xyxy.tolist(), annotation.scores, strict=True)
     ]
-    write_json(
-        path,
-        {
-            "image_path": annotation.image_path,
-            "bboxes": boxes,
-            "landmarks": [points.tolist() for points in annotation.landmarks],
-        },
-    )
+    content: dict[str, Any] = {
+        "image_path": annotation.image_path,
+        "bboxes": boxes,
+        "landmarks": [points.tolist() for points in annotation.landmarks],
+    }
+    if any(angles is not None for angles in annotation.head_angles):
+        content["pose_para"] = [
+            None if angles is None else angles.tolist() for angles in annotation.head_angles
+        ]
+    if annotation.label_source is not None:
+        content["label_source"] = annotation.label_source
+    write_json(path, content)
 
 
 def read_annotation_list(

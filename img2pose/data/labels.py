@@ -10,7 +10,9 @@ import numpy as np
 
 from img2pose.data.annotations import Annotation
 from img2pose.geometry import (
+    euler_to_matrix,
     image_intrinsics,
+    matrix_to_rotvec,
     pose_box_to_image,
     pose_image_to_box,
     solve_pose,
@@ -83,6 +85,7 @@ def _fit_face(
     box: np.ndarray,
     intrinsics: np.ndarray,
     pose_camera: PoseCamera,
+    head_angles: np.ndarray | None,
 ) -> np.ndarray | None:
     """(2, 6): the pose in the image and in the box; None where no usable pose fits."""
     if np.ptp(landmarks, axis=0).max() < MIN_LANDMARK_SPREAD:
@@ -90,11 +93,13 @@ def _fit_face(
     # Points on a line can make the fit blow up: that is an answer.
     with np.errstate(all="ignore"):
         try:
-            if pose_camera == "box":
+            if pose_camera == "box" and head_angles is None:
                 in_box = _solve_in_box(points_3d, landmarks, box)
                 in_image = pose_box_to_image(in_box[None], box[None], intrinsics)[0]
             else:
                 in_image = solve_pose(points_3d, landmarks, intrinsics)
+                if head_angles is not None:
+                    in_image[:3] = matrix_to_rotvec(euler_to_matrix(np.rad2deg(head_angles)))
                 in_box = pose_image_to_box(in_image[None], box[None], intrinsics)[0]
         except (ValueError, cv2.error):
             return None
@@ -117,7 +122,8 @@ def fit_labels(
         references: Reference points that the poses refer to.
         pose_camera: Camera of the fit. "box": the annotated box's, as published, in single
             precision; "image": the image's in double precision, which describes the landmarks
-            better.
+            better. A face with head angles is fitted in the image's, as published, and its
+            rotation is then the one that they give.
 
     Returns:
         Labels of the faces in order, without those whose box has no area.
@@ -137,7 +143,14 @@ def fit_labels(
     without_fit = 0
     for face in np.flatnonzero(known):
         points_3d = references.points_68 if len(landmarks[face]) == 68 else references.points_5
-        fitted = _fit_face(points_3d, landmarks[face], boxes[face], intrinsics, pose_camera)
+        fitted = _fit_face(
+            points_3d,
+            landmarks[face],
+            boxes[face],
+            intrinsics,
+            pose_camera,
+            annotation.head_angles[keep[face]],
+        )
         if fitted is None:
             without_fit += 1
         else:

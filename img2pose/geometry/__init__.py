@@ -22,6 +22,7 @@ from img2pose.geometry.pose import (
     transform_poses,
 )
 from img2pose.geometry.rotation import (
+    euler_to_matrix,
     geodesic_angle,
     matrix_to_quaternion,
     matrix_to_rotvec,
@@ -37,6 +38,7 @@ __all__ = [
     "box_centers",
     "box_intrinsics",
     "boxes_from_points",
+    "euler_to_matrix",
     "geodesic_angle",
     "image_intrinsics",
     "in_plane_rotation",

@@ -174,12 +174,34 @@ def _aflw2000_angles(matrices: Tensor) -> Tensor:
     return torch.stack([a, -b, -c], -1)
 
 
-EULER_CONVENTIONS = {"aflw2000": _aflw2000_angles}
+def _aflw2000_matrices(angles: Tensor) -> Tensor:
+    about_x, about_y, about_z = (angles * angles.new_tensor([-1.0, 1.0, 1.0])).unbind(-1)
+    zero = torch.zeros_like(about_x)
+    matrices: Tensor = (
+        rotvec_to_matrix(torch.stack([about_x, zero, zero], -1))
+        @ rotvec_to_matrix(torch.stack([zero, about_y, zero], -1))
+        @ rotvec_to_matrix(torch.stack([zero, zero, about_z], -1))
+    )
+    return matrices
+
+
+# Name -> angles of matrices, and back; radians.
+EULER_CONVENTIONS = {"aflw2000": (_aflw2000_angles, _aflw2000_matrices)}
+
+
+def _check_convention(convention: str) -> None:
+    if convention not in EULER_CONVENTIONS:
+        raise ValueError(f"convention must be one of {sorted(EULER_CONVENTIONS)}: {convention!r}")
 
 
 @arrays_or_tensors(1)
 def _euler_degrees(matrices: Tensor, convention: str) -> Tensor:
-    return EULER_CONVENTIONS[convention](matrices) * (180 / math.pi)
+    return EULER_CONVENTIONS[convention][0](matrices) * (180 / math.pi)
+
+
+@arrays_or_tensors(1)
+def _matrices_of_degrees(angles_deg: Tensor, convention: str) -> Tensor:
+    return EULER_CONVENTIONS[convention][1](angles_deg * (math.pi / 180))
 
 
 @arrays_or_tensors(1)
@@ -201,6 +223,22 @@ def pose_to_euler(poses: object, convention: str = "aflw2000") -> object:
     Raises:
         ValueError: The convention is not known.
     """
-    if convention not in EULER_CONVENTIONS:
-        raise ValueError(f"convention must be one of {sorted(EULER_CONVENTIONS)}: {convention!r}")
+    _check_convention(convention)
     return _euler_degrees(_rotation_of_pose(poses), convention)
+
+
+def euler_to_matrix(angles_deg: object, convention: str = "aflw2000") -> object:
+    """Euler angles of a named convention to rotation matrices; the inverse of `pose_to_euler`.
+
+    Args:
+        angles_deg: (..., 3) pitch, yaw, roll in degrees.
+        convention: See `pose_to_euler`.
+
+    Returns:
+        (..., 3, 3) rotations of faces in the camera.
+
+    Raises:
+        ValueError: The convention is not known.
+    """
+    _check_convention(convention)
+    return _matrices_of_degrees(angles_deg, convention)

@@ -32,7 +32,7 @@ def face_json(**changes: Any) -> str:
 
 @st.composite
 def drawn_annotations(draw: st.DrawFn) -> Annotation:
-    boxes, landmarks, scores = [], [], []
+    boxes, landmarks, scores, head_angles = [], [], [], []
     for _ in range(draw(st.integers(0, 3))):
         left, right = sorted([draw(NUMBERS), draw(NUMBERS)])
         top, bottom = sorted([draw(NUMBERS), draw(NUMBERS)])
@@ -40,9 +40,18 @@ def drawn_annotations(draw: st.DrawFn) -> Annotation:
         points = st.lists(st.tuples(NUMBERS, NUMBERS), min_size=5, max_size=5)
         landmarks.append(np.array(draw(points)))
         scores.append(draw(st.none() | st.floats(0, 1)))
+        head_angles.append(draw(st.none() | st.tuples(NUMBERS, NUMBERS, NUMBERS).map(np.array)))
     name = draw(st.text(st.characters(exclude_categories=["C"]), min_size=1))
     image_path = name if name.strip() else "image.png"
-    return Annotation(image_path, np.array(boxes), tuple(landmarks), Path("drawn"), tuple(scores))
+    return Annotation(
+        image_path,
+        np.array(boxes),
+        tuple(landmarks),
+        Path("drawn"),
+        tuple(scores),
+        tuple(head_angles),
+        draw(st.none() | st.text(st.characters(exclude_categories=["C"]))),
+    )
 
 
 @settings(max_examples=50, deadline=None)
@@ -58,6 +67,10 @@ def test_what_is_written_comes_back(
     assert back.source == path
     np.testing.assert_array_equal(back.boxes_xyxy, annotation.boxes_xyxy)
     np.testing.assert_array_equal(back.landmarks, annotation.landmarks)
+    assert back.label_source == annotation.label_source
+    for angles, expected in zip(back.head_angles, annotation.head_angles, strict=True):
+        assert (angles is None) == (expected is None)
+        assert angles is None or (angles == expected).all()
 
 
 JSON_VALUES = st.recursive(
@@ -72,6 +85,9 @@ JSON_VALUES = st.recursive(
     value=JSON_VALUES
     | st.fixed_dictionaries(
         {"image_path": JSON_VALUES, "bboxes": JSON_VALUES, "landmarks": JSON_VALUES}
+    )
+    | st.builds(
+        lambda angles: json.loads(face_json(pose_para=angles, label_source=angles)), JSON_VALUES
     )
 )
 def test_any_json_is_read_or_refused_in_one_line(value: Any) -> None:
@@ -97,7 +113,8 @@ def test_shapes_types_and_unknown_keys() -> None:
                 "image_path": "x/y.png",
                 "bboxes": [[0, 0, 5, 5, 0.5], [1, 2, 3, 4]],
                 "landmarks": [points_68, [[-1, -1]] * 5],
-                "pose_para": [0.1] * 7,
+                "pose_para": [[0.1, -0.2, 0.3, 9, 9, 9, 9], None],
+                "label_source": "by hand",
                 "comment": {"any": "thing"},
             }
         ),
@@ -108,6 +125,18 @@ def test_shapes_types_and_unknown_keys() -> None:
     assert [len(points) for points in annotation.landmarks] == [68, 5]
     assert annotation.scores == (0.5, None)
     assert annotation.has_landmarks.tolist() == [True, False]
+    np.testing.assert_array_equal(annotation.head_angles[0], [0.1, -0.2, 0.3])
+    assert annotation.head_angles[1] is None
+    assert annotation.label_source == "by hand"
+
+
+def test_angles_of_a_single_face_stand_alone_and_others_are_refused() -> None:
+    annotation = parse_annotation(face_json(pose_para=[0.5, 0, -0.5, 1]), "a")
+    np.testing.assert_array_equal(annotation.head_angles, [[0.5, 0, -0.5]])
+    for wrong in ([[0.1, 0.2]], [None, None], [["a", 1, 2]], {"yaw": 1}, [1, 2], [[1e999, 0, 0]]):
+        text = face_json(pose_para=wrong).replace("Infinity", "1e999")
+        with pytest.raises(InputError, match=r"^a: .*(pose_para|number)"):
+            parse_annotation(text, "a")
 
 
 def test_one_unknown_coordinate_makes_a_face_without_pose() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -12,7 +13,12 @@ from PIL import Image
 
 from img2pose.data.annotations import Annotation, read_annotation
 from img2pose.data.labels import NO_POSE, POSE_CAMERAS, PoseCamera, fit_labels, has_pose
-from img2pose.geometry import image_intrinsics, pose_image_to_box, project_points
+from img2pose.geometry import (
+    image_intrinsics,
+    pose_image_to_box,
+    pose_to_euler,
+    project_points,
+)
 from img2pose.references import PoseReferences
 
 SIZE_HW = (480, 640)
@@ -66,6 +72,24 @@ def test_the_box_camera_finds_a_pose_seen_in_the_box(references: PoseReferences)
     np.testing.assert_array_equal(labels.boxes_xyxy, [[100, 50, 260, 251]])
     in_box = pose_image_to_box(labels.poses_in_image, labels.boxes_xyxy, image_intrinsics(*SIZE_HW))
     np.testing.assert_allclose(in_box, labels.poses_in_box, atol=1e-9)
+
+
+@pytest.mark.parametrize("pose_camera", POSE_CAMERAS)
+def test_head_angles_replace_the_rotation_only(
+    references: PoseReferences, pose_camera: PoseCamera
+) -> None:
+    plain = annotation_of(*[projected(references.points_68)] * 2)
+    angles = np.array([-0.3, 0.5, 0.1])
+    given = dataclasses.replace(plain, head_angles=(None, angles))
+    labels = fit_labels(given, SIZE_HW, references, pose_camera)
+    np.testing.assert_allclose(
+        np.deg2rad(pose_to_euler(labels.poses_in_image[1])), angles, atol=1e-12
+    )
+    np.testing.assert_allclose(labels.poses_in_image[1, 3:], POSE[3:], atol=1e-6)
+    in_box = pose_image_to_box(labels.poses_in_image, labels.boxes_xyxy, image_intrinsics(*SIZE_HW))
+    np.testing.assert_allclose(labels.poses_in_box, in_box, atol=1e-9)
+    without = fit_labels(plain, SIZE_HW, references, pose_camera)
+    np.testing.assert_array_equal(labels.poses_in_image[0], without.poses_in_image[0])
 
 
 def test_faces_without_pose_keep_their_place_and_faces_without_area_go(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from img2pose.geometry import (
+    euler_to_matrix,
     geodesic_angle,
     matrix_to_quaternion,
     matrix_to_rotvec,
@@ -171,9 +172,27 @@ def test_euler_agrees_with_its_definition(rotvec: np.ndarray) -> None:
     np.testing.assert_allclose(rebuilt, matrix, atol=1e-6)
 
 
+@given(rotvecs())
+@settings(max_examples=200, deadline=None)
+def test_angles_give_their_rotation_back(rotvec: np.ndarray) -> None:
+    angles_deg = pose_to_euler(np.concatenate([rotvec, [0, 0, 1]]))
+    matrix = euler_to_matrix(angles_deg)
+    np.testing.assert_allclose(matrix, Rotation.from_rotvec(rotvec).as_matrix(), atol=1e-6)
+
+
+def test_matrices_of_a_batch_of_angles() -> None:
+    angles_deg = np.random.default_rng(0).uniform(-80, 80, (2, 5, 3))
+    matrices = euler_to_matrix(angles_deg)
+    assert matrices.shape == (2, 5, 3, 3)
+    flipped = (angles_deg * [1, -1, -1]).reshape(-1, 3)
+    expected = Rotation.from_euler("xyz", flipped, degrees=True).as_matrix().mT
+    np.testing.assert_allclose(matrices.reshape(-1, 3, 3), expected, atol=1e-12)
+
+
 def test_unknown_convention_is_refused() -> None:
-    with pytest.raises(ValueError, match="aflw2000"):
-        pose_to_euler(np.zeros(6), "tait")
+    for function, argument in ((pose_to_euler, np.zeros(6)), (euler_to_matrix, np.zeros(3))):
+        with pytest.raises(ValueError, match="aflw2000"):
+            function(argument, "tait")
 
 
 def test_golden_euler(shared: Path) -> None:
