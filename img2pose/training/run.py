@@ -259,6 +259,20 @@ class Run:
         self.resumed_from = None if found is None else found[0]
         self._reported: set[str] = set()
 
+    def check_common_start(self) -> None:
+        """Makes sure that all processes go on from the same place; each has to call it.
+
+        Raises:
+            InputError: They do not.
+        """
+        order = self.trainer.order
+        places = self.processes.gather((order.epoch, order.samples_done))
+        if len(set(places)) > 1:
+            raise InputError(
+                f"{self.folder.last}: not all processes find the same checkpoint there; give a"
+                " --workspace that all machines share, or copy the file to each"
+            )
+
     def facts(self, command: str | None) -> dict[str, Any]:
         """What `run.json` says: of this start and those before it."""
         before: list[Any] = []
@@ -432,6 +446,8 @@ def train(
         stop = stack.enter_context(stop_on_signals())
         with processes.one_error():
             run = Run(config, resume_path, processes)
+        with processes.one_error():
+            run.check_common_start()
             if processes.is_main:
                 stack.enter_context(run.folder.claimed())
         stack.callback(end_workers, run.trainer.training)
