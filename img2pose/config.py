@@ -117,9 +117,13 @@ class DataConfig:
     """Where the faces come from and how they are changed in training.
 
     Attributes:
-        train_source: LMDB to train on.
-        val_source: LMDB to validate on (None: no validation, schedule and early stop need it).
-        pose_mean: `.npy` file of the training set's pose mean; None: the one beside train_source.
+        train_source: LMDB to train on, or several.
+        train_weights: How often each of these LMDBs' pictures are seen in an epoch: 2 is twice,
+            0.5 another half of them each time. Empty: once.
+        val_source: LMDB to validate on, or several (empty: no validation, which plateau and early
+            stop need).
+        pose_mean: `.npy` file of the training set's pose mean; None: the one beside train_source,
+            or those of several, pooled by their faces and weights.
         pose_stddev: The same for the standard deviation.
         threed_68_points: `.npy` file of other reference points; None: the project's own.
         threed_5_points: The same for the five points; give both or none.
@@ -141,8 +145,9 @@ class DataConfig:
         min_face_pixels: Faces whose box is smaller after augmentation are painted out.
     """
 
-    train_source: str = ""
-    val_source: str | None = None
+    train_source: tuple[str, ...] = ()
+    train_weights: tuple[float, ...] = ()
+    val_source: tuple[str, ...] = ()
     pose_mean: str | None = None
     pose_stddev: str | None = None
     threed_68_points: str | None = None
@@ -164,6 +169,12 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         _check_choice(self, "unreadable_records", ("fatal", "skip"))
+        if self.train_weights and len(self.train_weights) != len(self.train_source):
+            raise InputError(
+                f"train_weights: give one for each of {len(self.train_source)} train_source"
+            )
+        if not all(0.001 <= weight <= 1000 for weight in self.train_weights):
+            raise InputError("train_weights: must be between 0.001 and 1000")
         for name in ("workers", "rotation_deg", "mosaic_max_side", "min_face_pixels"):
             _check_range(self, name, low=0)
         for name in ("brightness", "grayscale_probability"):

@@ -269,13 +269,15 @@ class PoseStore:
                 tuple(np.asarray(points, dtype=np.float64) for points in landmarks),
             )
         except (ValueError, TypeError) as error:
-            raise InputError(
-                f"{self.path}: record {self.key(index)} is damaged ({error}); {_REMEDY}"
-            ) from error
+            raise InputError(f"{self.where(index)} is damaged ({error}); {_REMEDY}") from error
 
     def key(self, index: int) -> str:
         """What a record is called."""
         return self._keys[index].decode()
+
+    def where(self, index: int) -> str:
+        """A record's store and key, for messages."""
+        return f"{self.path}: record {self.key(index)}"
 
     def __iter__(self) -> Iterator[Record]:
         return (self[index] for index in range(len(self)))
