@@ -46,6 +46,8 @@ def warp_pixels(
     Returns:
         (size_hw, 3) uint8.
     """
+    if _moves_whole_pixels(similarity):
+        return _move_whole_pixels(pixels, similarity, size_hw, border)
     scale = math.sqrt(abs(np.linalg.det(similarity[:, :2])))
     if scale < 0.9:
         height, width = pixels.shape[:2]
@@ -58,6 +60,31 @@ def warp_pixels(
     offset = similarity[:, 2] + similarity[:, :2] @ half - half
     matrix = np.column_stack([similarity[:, :2], offset])
     return cv2.warpAffine(pixels, matrix, size_hw[::-1], flags=cv2.INTER_LINEAR, borderValue=border)
+
+
+def _moves_whole_pixels(similarity: np.ndarray) -> bool:
+    """Whether a picture is only shifted, mirrored or cut: the published augmentation."""
+    kept_or_mirrored = np.array_equal(np.abs(similarity[:, :2]), np.eye(2))
+    whole = np.array_equal(similarity[:, 2], np.floor(similarity[:, 2]))
+    return kept_or_mirrored and whole and similarity[1, 1] == 1
+
+
+def _move_whole_pixels(
+    pixels: np.ndarray, similarity: np.ndarray, size_hw: tuple[int, int], border: Color
+) -> np.ndarray:
+    """What `warp_pixels` gives, without an interpolation."""
+    height, width = pixels.shape[:2]
+    x, y = similarity[:, 2].astype(int).tolist()
+    if similarity[0, 0] < 0:
+        pixels = pixels[:, ::-1]
+        x -= width
+    left, right = min(max(x, 0), size_hw[1]), min(max(x + width, 0), size_hw[1])
+    top, bottom = min(max(y, 0), size_hw[0]), min(max(y + height, 0), size_hw[0])
+    moved = np.empty((*size_hw, 3), dtype=np.uint8)
+    if (left, top, right, bottom) != (0, 0, size_hw[1], size_hw[0]):
+        moved[:] = border
+    moved[top:bottom, left:right] = pixels[top - y : bottom - y, left - x : right - x]
+    return moved
 
 
 @dataclass(frozen=True)
@@ -113,13 +140,13 @@ class Composer:
                 tile.picture.pixels, map_xy, (bottom - top, right - left), tile.border
             )
             canvas[top:bottom, left:right] = change_pixels(drawn)
-        poses, windows = self._poses_on_canvas(tiles, size_hw)
+        poses, windows = self.poses_on_canvas(tiles, size_hw)
         return self._without_cut_faces(Picture(canvas, poses), windows)
 
-    def _poses_on_canvas(
+    def poses_on_canvas(
         self, tiles: Sequence[Tile], size_hw: tuple[int, int]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Poses (N, 6) and windows (N, 4) of all tiles' faces."""
+        """Poses (N, 6) on the canvas and windows (N, 4) of all tiles' faces, cut or not."""
         counts = [len(tile.picture.poses_in_image) for tile in tiles]
         poses = np.concatenate([tile.picture.poses_in_image for tile in tiles])
         windows = np.repeat([tile.window for tile in tiles], counts, axis=0)
@@ -146,11 +173,15 @@ class Composer:
         points = project_points(self.references.points_68, poses, camera)
         low, high = windows[:, None, :2], windows[:, None, 2:]
         inside = ((points >= low) & (points <= high)).all(-1).mean(1)
+        in_front = poses[:, 5] > 0
+        large = np.ptp(points, axis=1).min(1) >= self.min_face_pixels
+        # A box holds its face's points: the boxes of whole faces need not be made.
+        if ((inside == 1) & in_front & large).all():
+            return picture
         boxes = boxes_from_points(points, poses, picture.size_hw)
         boxes[:, :2] = np.maximum(boxes[:, :2], windows[:, :2])
         boxes[:, 2:] = np.minimum(boxes[:, 2:], windows[:, 2:])
         sides = (boxes[:, 2:] - boxes[:, :2]).min(1)
-        kept = (inside >= MIN_VISIBLE_POINTS) & (sides >= self.min_face_pixels)
-        kept &= poses[:, 5] > 0
+        kept = (inside >= MIN_VISIBLE_POINTS) & (sides >= self.min_face_pixels) & in_front
         pixels = paint_out(picture.pixels, boxes[~kept & (inside > 0)], boxes[kept])
         return Picture(pixels, poses[kept])

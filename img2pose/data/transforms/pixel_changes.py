@@ -93,21 +93,21 @@ def motion_kernel(length: float, angle_deg: float) -> np.ndarray:
         angle_deg: Of the path to the x axis.
 
     Returns:
-        (K, K) float32 with the sum 1, K odd.
+        (K, L) float32 with the sum 1; K and L odd and no larger than they have to be, since
+        OpenCV takes a slower way with large kernels.
     """
     radius = math.ceil(length / 2) + 1
-    side = 2 * radius + 1
     steps = np.linspace(-length / 2, length / 2, 4 * radius + 1)
     angle = math.radians(angle_deg)
-    kernel = np.zeros((side, side), dtype=np.float32)
     # Each step's weight goes to the four pixels around it.
-    places = [radius + steps * math.sin(angle), radius + steps * math.cos(angle)]
-    row, column = (np.floor(place).astype(int) for place in places)
-    down, right = (place - np.floor(place) for place in places)
-    for next_row, row_weight in ((0, 1 - down), (1, down)):
-        for next_column, column_weight in ((0, 1 - right), (1, right)):
-            np.add.at(kernel, (row + next_row, column + next_column), row_weight * column_weight)
-    kernel /= kernel.sum()
+    offsets = np.arange(-radius, radius + 1)
+    rows, columns = (
+        (1 - np.abs(steps * direction - offsets[:, None])).clip(0)
+        for direction in (math.sin(angle), math.cos(angle))
+    )
+    weights = rows @ columns.T / len(steps)
+    weighty = weights > 1e-6
+    kernel: np.ndarray = weights[np.ix_(weighty.any(1), weighty.any(0))].astype(np.float32)
     return kernel
 
 
