@@ -174,7 +174,7 @@ def test_the_bound_is_near_what_happens() -> None:
     picture = picture_of(face, 400, 600)
     change = Change(picture, Tile(picture, np.eye(2, 3), (0, 0, 420, 280)), (280, 420))
     assert 0.5 * change.bound < change.errors.max() < change.bound
-    # For a bystander: what that is in shares of the face.
+    # What that is as a share of the face.
     assert 0.03 < change.errors.max() / change.size < 0.08
 
 
@@ -294,8 +294,8 @@ def test_dots_on_a_face_lie_under_its_new_points_whatever_is_drawn() -> None:
         place = 0.3 + 0.4 * np.random.default_rng(seed).random(2)
         picture = picture_of((np.array([0.1, -0.2, 0.1]), place, 0.35), 360, 480)
         draw_dots(picture.pixels, projected_points(picture, REFERENCES)[0, chosen])
-        # A black border, as zooming out may fill it with light.
         changed = augment(picture, np.random.default_rng(seed))
+        # A canvas that was filled with a light gray would move the dots' centres.
         if len(changed.poses_in_image) == 0 or changed.pixels[[0, -1]].any():
             continue
         points = projected_points(changed, REFERENCES)[0]
