@@ -79,6 +79,7 @@ CHECKS: dict[str, Check] = {
         "left and right are swapped: the points show a face from behind, in mirrored order from"
         " the front"
     ),
+    "point_far_off": _error("one of 68 points lies far from where the others say"),
     # Poses.
     "no_pose_fits": _warning(
         "the landmarks are known, but no pose in front of the camera fits them"

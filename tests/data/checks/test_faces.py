@@ -126,6 +126,21 @@ def test_points_of_no_face_are_outliers(count: int) -> None:
     assert sum("reprojection_outlier" in checks for checks in found) >= (10 if count == 68 else 3)
 
 
+@pytest.mark.parametrize("moved", [3, 30, 60])
+def test_one_point_far_off_is_named(moved: int) -> None:
+    rng = np.random.default_rng(moved)
+    points = project(pose_of(10, -20, 5, (0.3, 0.2, 8)), 68)
+    points += rng.normal(0, 0.02 * np.ptp(points, axis=0).max(), points.shape)
+    assert fit_problems(points) == []
+    points[moved] += [0.8 * np.ptp(points[:, 0]), 0]
+    landmarks = [points]
+    fits = fit_faces(landmarks, landmarks_known(landmarks), SIZE_HW, REFERENCES)
+    (problem,) = (
+        p for p in check_fits(landmarks, fits, SIZE_HW, REFERENCES) if p.check == "point_far_off"
+    )
+    assert problem.detail.startswith(f"point {moved} by ")
+
+
 @pytest.mark.parametrize(
     ("box", "check"),
     [
