@@ -18,7 +18,7 @@ def test_a_picture_that_kills_its_reader_is_a_finding_and_the_others_are_checked
     source = KillingSource()
     with closing(check_all(source, 2)) as reports:
         found = list(reports)
-    assert [report.place for report in found] == [f"picture {index}" for index in range(21)]
+    assert [report.place for report in found] == [f"picture {index}" for index in range(11)]
     problems = {report.place: [p.check for p in report.problems] for report in found}
     assert problems.pop(f"picture {source.deadly}") == ["reader_killed"]
     assert not any(problems.values())
