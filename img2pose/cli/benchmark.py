@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -22,8 +22,9 @@ from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.ops import MultiScaleRoIAlign
 
 from img2pose.cli.exit_codes import exit_code_from_errors
+from img2pose.cli.loading_throughput import measure_loading
 from img2pose.cli.model_arguments import set_threads
-from img2pose.cli.training_throughput import Throughput, measure_throughput
+from img2pose.cli.training_throughput import measure_throughput
 from img2pose.config import OptimConfig, TrainConfig, read_config, values_from_assignments
 from img2pose.devices import choose_device
 from img2pose.errors import InputError
@@ -80,7 +81,15 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description="Measure prediction, its parts, losses and a training step on this machine."
         f" Prints a table and writes it to {RESULTS_FILE}. Times are medians; let nothing"
-        " else run. With --train_config: training runs with their data instead.",
+        " else run.",
+        epilog="example: python scripts/benchmark.py --checkpoint best.pth --images photos",
+    )
+    parser.add_argument(
+        "--measure",
+        choices=tuple(_MEASUREMENTS),
+        default="model",
+        help="model: predictions and their parts (default); training: runs with their data;"
+        " loading: reading and changing training pictures, in one process",
     )
     parser.add_argument("--checkpoint", help="model (default: an untrained one as published)")
     parser.add_argument(
@@ -105,10 +114,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--repeats", type=int, default=7, help="runs (default %(default)s)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda if there is one)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: one for each core)")
-    training = parser.add_argument_group("training runs with their data")
-    training.add_argument("--train_config", metavar="FILE", help="a configuration, see configs/")
+    training = parser.add_argument_group("of training and loading")
+    training.add_argument("--config", metavar="FILE", help="configuration, see configs/")
     training.add_argument(
-        "--train_set",
+        "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
@@ -404,25 +413,39 @@ def _table(rows: Sequence[Row], ratios: dict[str, float], peak: float) -> str:
     return "\n".join(lines)
 
 
-def _training_runs(args: argparse.Namespace) -> list[Throughput]:
+def _config(args: argparse.Namespace) -> TrainConfig:
+    config = read_config(TrainConfig, args.config, values_from_assignments("--set", args.set))
+    if not config.data.train_source:
+        raise InputError("--set data.train_source=FILE: give the LMDB to train on")
+    return config
+
+
+def _measure_training(args: argparse.Namespace, device: torch.device) -> tuple[dict[str, Any], str]:
+    """The report of training runs, and its table."""
     counts = _numbers(args.processes, "--processes", 1)
-    config = read_config(
-        TrainConfig, args.train_config, values_from_assignments("--train_set", args.train_set)
-    )
-    if args.device is not None:
-        config = replace(config, device=args.device)
+    config = replace(_config(args), device=str(device))
     threads = torch.get_num_threads()
-    return [measure_throughput(config, count, max(1, threads // count)) for count in counts]
-
-
-def _table_of_runs(runs: Sequence[Throughput]) -> str:
+    runs = [measure_throughput(config, count, max(1, threads // count)) for count in counts]
     lines = ["processes  threads each  pictures a step  images / s  waiting for data"]
     lines += [
         f"{run.processes:>9}{run.threads:>14}{run.pictures_a_step:>17}"
         f"{run.images_per_second:>12.2f}{run.data_wait_share:>18.1%}"
         for run in runs
     ]
-    return "\n".join(lines)
+    return {"training_runs": [asdict(run) for run in runs]}, "\n".join(lines)
+
+
+def _measure_loading(args: argparse.Namespace, device: torch.device) -> tuple[dict[str, Any], str]:
+    """The report of reading and changing pictures, and its table."""
+    data = _config(args).data
+    found = measure_loading(data.train_source[0], data)
+    share = found.images_per_second / found.decoded_images_per_second
+    table = (
+        f"images / s, read, changed and labelled  {found.images_per_second:>8.1f}\n"
+        f"images / s, read and decoded only       {found.decoded_images_per_second:>8.1f}\n"
+        f"share                                   {share:>8.1%}"
+    )
+    return {"loading": found._asdict()}, table
 
 
 def _machine(device: torch.device) -> dict[str, Any]:
@@ -436,7 +459,7 @@ def _machine(device: torch.device) -> dict[str, Any]:
     }
 
 
-def _measure_parts(args: argparse.Namespace, device: torch.device) -> tuple[dict[str, Any], str]:
+def _measure_model(args: argparse.Namespace, device: torch.device) -> tuple[dict[str, Any], str]:
     """The report of predictions and their parts, and its table."""
     sizes = _numbers(args.sizes, "--sizes", 32)
     counts = _numbers(args.batches, "--batches", 1)
@@ -462,6 +485,15 @@ def _measure_parts(args: argparse.Namespace, device: torch.device) -> tuple[dict
     return report, _table(rows, ratios, peak)
 
 
+_MEASUREMENTS: dict[
+    str, Callable[[argparse.Namespace, torch.device], tuple[dict[str, Any], str]]
+] = {
+    "model": _measure_model,
+    "training": _measure_training,
+    "loading": _measure_loading,
+}
+
+
 @exit_code_from_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; see `--help`."""
@@ -473,13 +505,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_output_folder(output)
     set_threads(args.threads)
     device = choose_device(args.device)
-    if args.train_config is None:
-        if args.train_set:
-            raise InputError("--train_set: belongs to --train_config; give both")
-        report, table = _measure_parts(args, device)
-    else:
-        runs = _training_runs(args)
-        report, table = {"training_runs": [asdict(run) for run in runs]}, _table_of_runs(runs)
+    report, table = _MEASUREMENTS[args.measure](args, device)
     write_json(output / RESULTS_FILE, {**report, **_machine(device)}, indent=1)
     print(table)
     print(f"results: {output / RESULTS_FILE}")

@@ -64,7 +64,7 @@ def measure_loading(
             pictures = 0
             for index in indices:
                 start = time.perf_counter()
-                sample = dataset[(epoch, index)]
+                sample = dataset[(epoch, index, 0)]
                 changed = time.perf_counter()
                 for key in sample.records:
                     read_picture(store[place[key]], references)

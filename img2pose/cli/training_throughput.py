@@ -109,5 +109,5 @@ def _watch(run: subprocess.Popen[bytes], metrics: Path, told: Path) -> list[Metr
         if line.startswith("error: ")
     ]
     if errors:
-        raise InputError(f"--train_config: {errors[0]}")
+        raise InputError(errors[0])
     raise RuntimeError(f"the training ended early:\n{told.read_text(errors='replace')[-2000:]}")

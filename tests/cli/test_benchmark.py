@@ -54,27 +54,30 @@ def test_training_runs_with_their_data(
     values |= {"data.train_source": face_dataset / "train.lmdb", "optim.batch_size": 1}
     config = tmp_path / "config.yaml"
     config.write_text("evaluators: [landmarks]\nmonitor: landmarks/recall_at_50\n")
-    arguments = ["--train_config", str(config), "--output_path", str(tmp_path / "out")]
+    arguments = ["--config", str(config), "--output_path", str(tmp_path / "out")]
     arguments += ["--device", "cpu"]
     for name, value in values.items():
-        arguments += ["--train_set", f"{name}={value}"]
-    assert main([*arguments, "--processes", "1,2"]) == 0
+        arguments += ["--set", f"{name}={value}"]
+    assert main([*arguments, "--measure", "training", "--processes", "1,2"]) == 0
     runs = json.loads((tmp_path / "out" / RESULTS_FILE).read_text())["training_runs"]
     assert [(run["processes"], run["pictures_a_step"]) for run in runs] == [(1, 1), (2, 2)]
     assert all(run["images_per_second"] > 0 and 0 <= run["data_wait_share"] <= 1 for run in runs)
     assert "images / s" in capsys.readouterr().out
     # What the training itself refuses comes as its one line.
-    assert main([*arguments, "--train_set", "data.train_source=gone.lmdb"]) == 2
+    assert main([*arguments, "--measure", "training", "--set", "data.train_source=gone.lmdb"]) == 2
     error = capsys.readouterr().err
     assert "gone.lmdb" in error
     assert error.count("\n") == 1
+    assert main([*arguments, "--measure", "loading"]) == 0
+    loading = json.loads((tmp_path / "out" / RESULTS_FILE).read_text())["loading"]
+    assert 0 < loading["images_per_second"] < loading["decoded_images_per_second"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--train_config", "gone.yaml"], "gone.yaml"),
-        (["--train_set", "optim.lr=1"], "--train_config"),
+        (["--measure", "training", "--config", "gone.yaml"], "gone.yaml"),
+        (["--measure", "loading", "--set", "optim.lr=1"], "data.train_source"),
         (["--sizes", "big"], "--sizes big"),
         (["--batches", "0"], "--batches 0"),
         (["--repeats", "0"], "--repeats 0"),
