@@ -485,9 +485,9 @@ def _measure_model(args: argparse.Namespace, device: torch.device) -> tuple[dict
     return report, _table(rows, ratios, peak)
 
 
-_MEASUREMENTS: dict[
-    str, Callable[[argparse.Namespace, torch.device], tuple[dict[str, Any], str]]
-] = {
+# What is measured -> report and table.
+_Measurement: TypeAlias = Callable[[argparse.Namespace, torch.device], tuple[dict[str, Any], str]]
+_MEASUREMENTS: dict[str, _Measurement] = {
     "model": _measure_model,
     "training": _measure_training,
     "loading": _measure_loading,
