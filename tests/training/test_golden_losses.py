@@ -10,5 +10,5 @@ from tests.golden.training_losses import FIGURES, first_losses
 def test_first_losses_are_the_golden_ones() -> None:
     golden = np.loadtxt(FIGURES)
     assert golden.shape == (10, 5)
-    # Rounding differs between processors and numbers of threads, and grows from step to step.
+    # Rounding differs between processors, and grows from step to step.
     np.testing.assert_allclose(first_losses(), golden, rtol=1e-3, atol=1e-5)
