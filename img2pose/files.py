@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+import tokenize
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from img2pose.errors import InputError
+
+# NumPy answers a damaged header with any of these.
+_NPY_ERRORS = (OSError, ValueError, EOFError, TypeError, SyntaxError, tokenize.TokenError)
 
 
 def read_npy(
@@ -42,7 +46,7 @@ def read_npy(
             array = np.lib.format.read_array(handle, allow_pickle=False)
     except InputError:
         raise
-    except (OSError, ValueError, EOFError) as error:
+    except _NPY_ERRORS as error:
         raise InputError(f"{path}: cannot be read as a .npy file; {remedy}") from error
     if np.iscomplexobj(array) or not np.isfinite(array).all():
         raise InputError(f"{path}: has values that are not finite real numbers; {remedy}")

@@ -95,8 +95,7 @@ def test_a_pickle_in_a_npy_file_does_not_run(tmp_path: Path) -> None:
         assert not (tmp_path / "ran").exists()
     # The same bytes do run where pickles are allowed, so the test would notice.
     (tmp_path / "a.npy").write_bytes(npy_bytes(holder))
-    with pytest.raises(FileExistsError):
-        np.load(tmp_path / "a.npy", allow_pickle=True)
+    np.load(tmp_path / "a.npy", allow_pickle=True)
     assert (tmp_path / "ran").is_dir()
 
 
@@ -131,7 +130,7 @@ HOSTILE_VALUES = [
     pickle.dumps({"a": 1}),
     msgpack.packb(None),
     msgpack.packb(7),
-    msgpack.packb({b"a": 1}),
+    msgpack.packb({b"a": 1, b"b": 2}),
     msgpack.packb(msgpack.ExtType(5, b"payload")),
     msgpack.packb([msgpack.ExtType(5, b"payload")] * 5),
     msgpack.packb(msgpack.Timestamp(1, 2)),
@@ -148,7 +147,6 @@ HOSTILE_VALUES = [
         as_record(msgpack.ExtType(1, b"x"), POSES),
         as_record("text", POSES),
         as_record(b"image", [["a"] * 6]),
-        as_record(b"image", [[None] * 6]),
         as_record(b"image", {"a": 1}),
         as_record(b"image", [[1] * 5]),
         as_record(b"image", [[1], [1, 2]]),

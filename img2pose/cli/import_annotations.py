@@ -329,8 +329,8 @@ class _Outputs:
         output = Path(args.output_path)
         draws = args.val_count is not None or args.val_fraction is not None
         names = ("train", "val") if draws else (args.list_name,)
-        if any(name != Path(name).name or name != name.strip() for name in names):
-            raise InputError(f"--list_name {args.list_name}: give a file's name without .txt")
+        if any(not name or name != Path(name).name or name != name.strip() for name in names):
+            raise InputError(f"--list_name {args.list_name!r}: give a file's name without .txt")
         return cls(
             output / "annotations",
             tuple(output / f"{name}.txt" for name in names),

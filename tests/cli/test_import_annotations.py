@@ -116,7 +116,7 @@ def test_bad_input_leaves_no_output(
         (["--val_fraction", "1"], "--val_fraction 1.0"),
         (["--val_fraction", "nan"], "--val_fraction nan"),
         (["--val_count", "1", "--same_photo", "["], "same-photo pattern"),
-        (["--list_name", "a/b"], "--list_name a/b"),
+        (["--list_name", "a/b"], "--list_name 'a/b'"),
         (["--list_name", ""], "--list_name"),
         (["--images_path", "none"], "none: is not a folder"),
         (["--val_count", "1", "--output_path", "images/p1.jpg"], "is a file"),

@@ -7,6 +7,7 @@ of plain numbers that passed is handed to SciPy, whose reader believes what a fi
 from __future__ import annotations
 
 import io
+import math
 import os
 import struct
 import zlib
@@ -89,15 +90,15 @@ def _read_bounded(path: Path) -> bytes:
         if path.exists() and not path.is_file():
             raise InputError(f"{path}: is not a file; give a MAT-file")
         with open(path, "rb") as handle:
-            content = handle.read(MAX_FILE_BYTES + 1)
+            size = os.fstat(handle.fileno()).st_size
+            if size > MAX_FILE_BYTES:
+                raise InputError(
+                    f"{path}: is larger than {MAX_FILE_BYTES} bytes, which labels of one image"
+                    " never are; leave it out"
+                )
+            return handle.read(size)
     except OSError as error:
         raise InputError(f"{path}: cannot be read as a MAT-file ({error})") from error
-    if len(content) > MAX_FILE_BYTES:
-        raise InputError(
-            f"{path}: is larger than {MAX_FILE_BYTES} bytes, which labels of one image never are;"
-            " leave it out"
-        )
-    return content
 
 
 def _find_arrays(content: bytes, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
@@ -190,14 +191,14 @@ def _check_numbers(
 ) -> None:
     name = header.name
     if header.kind not in _NUMERIC_CLASSES:
-        kind = _CLASS_NAMES.get(header.kind, f"of class {header.kind}")
-        raise _DamageError(f"{name} is {kind}, not an array of numbers")
+        found = _CLASS_NAMES.get(header.kind, f"of class {header.kind}")
+        raise _DamageError(f"{name} is {found}, not an array of numbers")
     if header.flags & _COMPLEX_OR_LOGICAL:
         raise _DamageError(f"{name} is complex or logical, not an array of real numbers")
     if header.shape != shape:
         raise _DamageError(f"{name} must have shape {shape}, not {header.shape}")
-    kind, start, end, _ = _part(matrix, header.data_start, order)
-    if end > len(matrix) or end - start != np.prod(shape) * _NUMBER_BYTES.get(kind, 0):
+    storage, start, end, _ = _part(matrix, header.data_start, order)
+    if end > len(matrix) or end - start != math.prod(shape) * _NUMBER_BYTES.get(storage, 0):
         raise _DamageError(f"{name} is damaged: it does not hold as many numbers as it says")
 
 

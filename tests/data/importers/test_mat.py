@@ -102,7 +102,7 @@ BOMB = matrix("pt2d", (2, 1 << 27), bytes(1 << 23), claimed=(1 << 32) - 8)
         (b"no MAT-file at all" * 20, "is not a MAT-file"),
         (b"\x89HDF\r\n\x1a\n" + bytes(1000), r"version 7\.3 \(HDF5\); save it with -v7"),
         (b"MATLAB 7.3 MAT-file" + bytes(493) + b"\x89HDF\r\n\x1a\n", r"version 7\.3"),
-        (mat_bytes()[:-10], "cut short"),
+        (mat_bytes(Tex_Para=None)[:-10], "cut short"),
         (mat_bytes()[:130], "cut short"),
         (mat_bytes(pt2d=None), "lacks the variable pt2d"),
         (mat_bytes(pt2d=POINTS.T), r"pt2d must have shape \(2, 68\), not \(68, 2\)"),

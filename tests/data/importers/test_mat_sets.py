@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -32,7 +33,7 @@ def write_image(path: Path) -> None:
     Image.new("RGB", SIZE_HW[::-1]).save(path)
 
 
-def write_face(stem: Path, points: np.ndarray, angles_rad: tuple[float, float, float]) -> None:
+def write_face(stem: Path, points: np.ndarray, angles_rad: Sequence[float]) -> None:
     write_image(stem.with_suffix(".jpg"))
     in_space = np.vstack([points.T, np.ones((1, 68))])
     pose_para = np.array([[*angles_rad, 1, 2, 3, 4]])
@@ -49,24 +50,27 @@ def read_one(module: ModuleType, folder: Path) -> Annotation:
 
 @pytest.mark.parametrize("module", [w300lp, aflw2000])
 @pytest.mark.parametrize(
-    ("roll", "box"),
+    ("rz", "box"),
     [
         # The points span 60-100 and 50-90; a tenth more, and 0.3 of 40 pixels for the forehead.
         (0.0, [58, 36, 102, 92]),
-        (1.5, [46, 48, 102, 92]),
-        (-1.5, [58, 48, 114, 92]),
-        (1.72, [46, 48, 102, 92]),
+        (1.5, [58, 48, 114, 92]),
+        (-1.5, [46, 48, 102, 92]),
+        (3.0, [58, 48, 102, 104]),
     ],
 )
 def test_points_angles_and_the_box_with_its_forehead(
-    tmp_path: Path, module: ModuleType, roll: float, box: list[float]
+    tmp_path: Path, module: ModuleType, rz: float, box: list[float]
 ) -> None:
-    write_face(tmp_path / "a", points_68(), (0.0, 0.0, roll))
+    (angles,) = np.deg2rad(pose_to_euler(np.array([[0, 0, rz, 0, 0, 5]])))
+    write_face(tmp_path / "a", points_68(), angles)
+    if module is aflw2000 and abs(rz) > np.deg2rad(99):
+        return
     annotation = read_one(module, tmp_path)
     assert annotation.image_path == "a.jpg"
     assert annotation.label_source == module.LABEL_SOURCE
     np.testing.assert_array_equal(annotation.landmarks[0], points_68())
-    np.testing.assert_array_equal(annotation.head_angles, [[0, 0, roll]])
+    np.testing.assert_array_equal(annotation.head_angles, [angles])
     np.testing.assert_allclose(annotation.boxes_xyxy, [box], atol=1e-9)
 
 
@@ -107,7 +111,7 @@ def test_aflw2000_leaves_out_angles_beyond_99_degrees(
     for place in range(3):
         angles = [0.0, 0.0, 0.0]
         angles[place] = np.deg2rad(angle_deg)
-        write_face(tmp_path / "a", points_68(), (angles[0], angles[1], angles[2]))
+        write_face(tmp_path / "a", points_68(), angles)
         (image,) = aflw2000.read_label_set(tmp_path).images
         assert isinstance(image.read(), Annotation if kept else LeftOut)
         assert isinstance(w300lp.read_label_set(tmp_path).images[0].read(), Annotation)
