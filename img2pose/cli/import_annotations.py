@@ -6,6 +6,7 @@ import argparse
 import filecmp
 import hashlib
 import json
+import os
 import shutil
 import sys
 from collections import Counter
@@ -19,8 +20,8 @@ from tqdm import tqdm
 from img2pose.cli.exit_codes import exit_code_from_errors
 from img2pose.data.annotations import (
     Annotation,
+    annotation_content,
     read_annotation,
-    write_annotation,
     write_annotation_list,
 )
 from img2pose.data.importers import aflw2000, coco, csv_table, pts, retinaface, w300lp, wider
@@ -272,15 +273,28 @@ class _Reading:
         self.images_without_faces += not len(annotation)
 
 
-def _is_current(staged: Path, image: LabelledImage, images_path: Path) -> bool:
-    """Whether an interrupted run made a JSON from label file and image as they are now."""
+def _taken_over(staged: Path, image: LabelledImage, images_path: Path) -> Annotation | None:
+    """What an interrupted run made of label file and image as they are now, if it did."""
     try:
         made = staged.stat().st_mtime_ns
         sources = [image.label_file.stat(), (images_path / image.image_path).stat()]
+        # A file that was copied over another keeps its own date, but not its time of change.
+        if made <= max(max(status.st_mtime_ns, status.st_ctime_ns) for status in sources):
+            return None
+        return read_annotation(staged)
     except (OSError, ValueError):
-        return False
-    # A file that was copied over another keeps its own date, but not its time of change.
-    return all(made > max(status.st_mtime_ns, status.st_ctime_ns) for status in sources)
+        return None
+
+
+def _stage(staged: Path, annotation: Annotation) -> None:
+    """Writes a JSON that the next run can trust unless the machine itself went down.
+
+    Waiting for the disk after each of a hundred thousand files would take longer than the rest.
+    """
+    staged.parent.mkdir(parents=True, exist_ok=True)
+    part = staged.with_name(f"{staged.name}.part")
+    part.write_text(json.dumps(annotation_content(annotation)) + "\n", encoding="utf-8")
+    part.replace(staged)
 
 
 def _read_images(
@@ -297,11 +311,12 @@ def _read_images(
     )
     for image in progress:
         staged = staging / names[image.image_path]
+        earlier = _taken_over(staged, image, images_path)
+        if earlier is not None:
+            reading.add(earlier)
+            reading.taken_over += 1
+            continue
         try:
-            if _is_current(staged, image, images_path):
-                reading.add(read_annotation(staged))
-                reading.taken_over += 1
-                continue
             result = image.read()
         except InputError as error:
             if not skip_bad:
@@ -311,7 +326,7 @@ def _read_images(
         if isinstance(result, LeftOut):
             reading.left_out[result.reason] += 1
             continue
-        write_annotation(staged, result)
+        _stage(staged, result)
         reading.add(result)
     return reading
 
@@ -389,6 +404,8 @@ def _publish(
             target = outputs.folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             (staging / name).replace(target)
+        if hasattr(os, "sync"):
+            os.sync()
     shutil.rmtree(staging, ignore_errors=True)
 
 

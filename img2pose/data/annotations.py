@@ -285,6 +285,11 @@ def read_annotation(path: str | os.PathLike[str]) -> Annotation:
 
 def write_annotation(path: str | os.PathLike[str], annotation: Annotation) -> None:
     """Writes one annotation file, whole or not at all; `read_annotation` gives it back."""
+    write_json(path, annotation_content(annotation))
+
+
+def annotation_content(annotation: Annotation) -> dict[str, Any]:
+    """What an annotation file holds, ready for JSON."""
     boxes = [
         box if score is None else [*box, score]
         for box, score in zip(annotation.boxes_xyxy.tolist(), annotation.scores, strict=True)
@@ -300,7 +305,7 @@ def write_annotation(path: str | os.PathLike[str], annotation: Annotation) -> No
         ]
     if annotation.label_source is not None:
         content["label_source"] = annotation.label_source
-    write_json(path, content)
+    return content
 
 
 def read_annotation_list(

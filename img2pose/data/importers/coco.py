@@ -26,7 +26,7 @@ from img2pose.errors import InputError
 _COUNTS = (
     "faces with landmarks",
     "faces without",
-    "  of these crowds",
+    "crowds among them",
     "boxes without area, left out",
     "annotations of other categories, left out",
 )
@@ -94,7 +94,7 @@ def parse_faces(
             continue
         faces.add(face.box_xyxy, face.landmarks)
         counts["faces without" if face.landmarks is None else "faces with landmarks"] += 1
-        counts["  of these crowds"] += face.is_crowd
+        counts["crowds among them"] += face.is_crowd
     return images, counts
 
 

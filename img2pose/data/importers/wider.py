@@ -42,7 +42,7 @@ def parse_boxes(
     lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), start=1)]
     lines = [(number, line) for number, line in lines if line]
     images: dict[str, FaceList] = {}
-    counts = {"boxes": 0, "  of these marked invalid": 0, "boxes without area, left out": 0}
+    counts = {"boxes": 0, "boxes marked invalid, kept": 0, "boxes without area, left out": 0}
     position = 0
     while position < len(lines):
         number, image_path = lines[position]
@@ -88,7 +88,7 @@ def _add_face(faces: FaceList, counts: dict[str, int], row: str, where: str) -> 
         counts["boxes without area, left out"] += 1
         return
     counts["boxes"] += 1
-    counts["  of these marked invalid"] += numbers[_INVALID] == 1
+    counts["boxes marked invalid, kept"] += numbers[_INVALID] == 1
     faces.add([left, top, left + width, top + height])
 
 

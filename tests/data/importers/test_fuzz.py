@@ -16,7 +16,7 @@ from img2pose.cli import convert_json_list_to_lmdb
 from img2pose.cli.import_annotations import main
 from img2pose.data.annotations import read_annotation, read_annotation_list
 
-MUTATIONS = 60
+MUTATIONS = 45
 IMAGES = ("a.png", "b.png", "c.png")
 POINTS_5 = np.array([[10, 12], [20, 12], [15, 18], [11.5, 22], [19, 22.25]])
 HOSTILE = [
