@@ -6,16 +6,19 @@ import json
 import os
 import shutil
 import tempfile
-import zipfile
+import tokenize
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from img2pose.errors import InputError
+
+# NumPy answers a damaged header with any of these.
+_NPY_ERRORS = (OSError, ValueError, EOFError, TypeError, SyntaxError, tokenize.TokenError)
 
 
 def read_npy(
@@ -32,16 +35,34 @@ def read_npy(
         InputError: The file is missing, damaged or holds something else.
     """
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        with open(path, "rb") as handle:
+            found, dtype = _npy_header(handle)
+            if not np.issubdtype(dtype, np.number):
+                raise InputError(f"{path}: holds no array of numbers; {remedy}")
+            # Before memory is asked for: a small file can claim any shape.
+            if found != shape:
+                raise InputError(f"{path}: must have shape {shape}, not {found}; {remedy}")
+            handle.seek(0)
+            array = np.lib.format.read_array(handle, allow_pickle=False)
+    except InputError:
+        raise
+    except _NPY_ERRORS as error:
         raise InputError(f"{path}: cannot be read as a .npy file; {remedy}") from error
-    if not isinstance(array, np.ndarray) or not np.issubdtype(array.dtype, np.number):
-        raise InputError(f"{path}: holds no array of numbers; {remedy}")
-    if array.shape != shape:
-        raise InputError(f"{path}: must have shape {shape}, not {array.shape}; {remedy}")
     if np.iscomplexobj(array) or not np.isfinite(array).all():
         raise InputError(f"{path}: has values that are not finite real numbers; {remedy}")
     return array.astype(np.float64)
+
+
+def _npy_header(handle: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type of what a `.npy` file holds; nothing in it is executed."""
+    version = np.lib.format.read_magic(handle)
+    if version == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(handle)
+    elif version == (2, 0):
+        shape, _, dtype = np.lib.format.read_array_header_2_0(handle)
+    else:
+        raise ValueError(f"version {version}")
+    return shape, dtype
 
 
 def check_output_folder(path: str | os.PathLike[str]) -> None:

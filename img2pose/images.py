@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import os
 import struct
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
@@ -24,6 +26,12 @@ IMAGE_TYPES = (str, os.PathLike, Image.Image, np.ndarray, Tensor)
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
+
+DEFAULT_MAX_PIXELS = 100_000_000
+"""Pictures with more are refused before they are decoded: a small file can claim gigabytes."""
+
+MAX_PIXELS_VARIABLE = "IMG2POSE_MAX_PIXELS"
+"""Environment variable with another limit; commands and their worker processes all see it."""
 
 # Pillow's decoders answer damaged files with any of these.
 _DECODING_ERRORS = (
@@ -92,10 +100,54 @@ def rgb_array(image: Image.Image) -> np.ndarray:
     return np.array(image.convert("RGB"))
 
 
-def _decode(source: str | os.PathLike[str] | io.BytesIO, name: str, upright: bool) -> np.ndarray:
+def max_pixels_of_environment() -> int:
+    """The limit that holds where none is given: `IMG2POSE_MAX_PIXELS`, else 100 megapixels.
+
+    Raises:
+        InputError: The variable holds no whole number above 0.
+    """
+    value = os.environ.get(MAX_PIXELS_VARIABLE)
+    if value is None:
+        return DEFAULT_MAX_PIXELS
+    if not (value.isascii() and value.isdecimal() and len(value) < 19 and int(value) > 0):
+        raise InputError(f"{MAX_PIXELS_VARIABLE}={value[:40]}: must be a number of pixels above 0")
+    return int(value)
+
+
+def _open_small_enough(
+    source: str | os.PathLike[str] | io.BytesIO, name: str, max_pixels: int | None
+) -> Image.Image:
+    """Reads a picture's header; its pixels are not decoded yet."""
+    limit = max_pixels_of_environment() if max_pixels is None else max_pixels
+    # Pillow warns above its limit and refuses above twice that, one limit for the whole process:
+    # whoever asks for more than it refuses has to raise that as well.
+    if Image.MAX_IMAGE_PIXELS is not None and limit > 2 * Image.MAX_IMAGE_PIXELS:
+        Image.MAX_IMAGE_PIXELS = limit
+    remedy = f"shrink it, or set {MAX_PIXELS_VARIABLE} if you trust it"
     try:
-        with Image.open(source) as image:
-            return rgb_array(ImageOps.exif_transpose(image) if upright else image)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(source)
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{name}: has more pixels than the limit of {limit}; {remedy}") from error
+    if image.width * image.height > limit:
+        image.close()
+        raise InputError(
+            f"{name}: {image.width} x {image.height} pixels are more than the limit of {limit};"
+            f" {remedy}"
+        )
+    return image
+
+
+@contextmanager
+def _opened(
+    source: str | os.PathLike[str] | io.BytesIO, name: str, max_pixels: int | None
+) -> Iterator[Image.Image]:
+    try:
+        with _open_small_enough(source, name, max_pixels) as image:
+            yield image
+    except InputError:
+        raise
     except FileNotFoundError as error:
         raise InputError(f"{name}: no such image; check the path") from error
     except UnidentifiedImageError as error:
@@ -104,33 +156,59 @@ def _decode(source: str | os.PathLike[str] | io.BytesIO, name: str, upright: boo
         raise InputError(f"{name}: cannot be read as a picture ({error}); replace it") from error
 
 
-def read_image(path: str | os.PathLike[str], *, upright: bool = True) -> np.ndarray:
+def _decode(
+    source: str | os.PathLike[str] | io.BytesIO, name: str, upright: bool, max_pixels: int | None
+) -> np.ndarray:
+    with _opened(source, name, max_pixels) as image:
+        return rgb_array(ImageOps.exif_transpose(image) if upright else image)
+
+
+def image_size(path: str | os.PathLike[str], *, max_pixels: int | None = None) -> tuple[int, int]:
+    """A picture's height and width as it is stored, from its header; pixels are not decoded.
+
+    Args:
+        path: Any format that Pillow reads.
+        max_pixels: The most pixels it may have; None: `max_pixels_of_environment`.
+
+    Raises:
+        InputError: Missing, not a picture, or too large.
+    """
+    with _opened(path, os.fspath(path), max_pixels) as image:
+        return image.height, image.width
+
+
+def read_image(
+    path: str | os.PathLike[str], *, upright: bool = True, max_pixels: int | None = None
+) -> np.ndarray:
     """Reads a picture.
 
     Args:
         path: Any format that Pillow reads.
         upright: Apply the EXIF orientation. Annotations refer to pixels as they are stored, so
             their images are read without.
+        max_pixels: The most pixels it may have; None: `max_pixels_of_environment`.
 
     Returns:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        InputError: Missing, damaged or not a picture.
+        InputError: Missing, damaged, not a picture, or too large.
     """
-    return _decode(path, os.fspath(path), upright)
+    return _decode(path, os.fspath(path), upright, max_pixels)
 
 
-def decode_image(content: bytes, name: str, *, upright: bool = True) -> np.ndarray:
+def decode_image(
+    content: bytes, name: str, *, upright: bool = True, max_pixels: int | None = None
+) -> np.ndarray:
     """A picture file's bytes, decoded as `read_image` does; `name` tells it apart in errors.
 
     Returns:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        InputError: Damaged or not a picture.
+        InputError: Damaged, not a picture, or too large.
     """
-    return _decode(io.BytesIO(content), name, upright)
+    return _decode(io.BytesIO(content), name, upright, max_pixels)
 
 
 def _array_to_tensor(array: np.ndarray) -> Tensor:

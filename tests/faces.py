@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from img2pose.cli import convert_json_list_to_lmdb, import_pts
+from img2pose.cli import convert_json_list_to_lmdb, import_annotations
 from img2pose.geometry import image_intrinsics, project_points, rotvec_to_matrix
 from img2pose.references import PoseReferences, default_mesh
 from sim3dr import rasterize, shade, vertex_normals
@@ -56,8 +56,8 @@ def make_face_dataset(folder: Path, photographs: Path | None = None) -> Path:
         photographs.mkdir()
         write_face_photographs(photographs, PoseReferences.default(), count=6)
     lists = folder / "lists"
-    arguments = ["--images_path", str(photographs), "--output_path", str(lists)]
-    assert import_pts.main([*arguments, "--val_count", "2"]) == 0
+    arguments = ["pts", "--images_path", str(photographs), "--output_path", str(lists)]
+    assert import_annotations.main([*arguments, "--val_count", "2"]) == 0
     for name in ("train", "val"):
         arguments = ["--json_list", str(lists / f"{name}.txt"), "--dest", str(folder)]
         arguments += ["--dataset_path", str(photographs), "--num_workers", "0"]

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import struct
+import tracemalloc
+import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +13,11 @@ from PIL import Image
 
 from img2pose.errors import InputError
 from img2pose.images import (
+    DEFAULT_MAX_PIXELS,
+    MAX_PIXELS_VARIABLE,
     decode_image,
     find_images,
+    image_size,
     image_tensor,
     read_image,
     rgb_array,
@@ -134,3 +141,108 @@ def test_empty_folders_and_missing_files_are_named(tmp_path: Path) -> None:
         find_images([tmp_path])
     with pytest.raises(InputError, match=r"gone\.jpg: no such image"):
         find_images([tmp_path / "gone.jpg"])
+
+
+def claiming_png(width: int, height: int) -> bytes:
+    """A PNG of 70 bytes that says it is of any size."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + checksum
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = zlib.compress(b"")
+    parts = chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + parts
+
+
+def test_the_size_is_that_of_the_stored_pixels(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(RGB).save(tmp_path / "a.png", exif=exif)
+    assert image_size(tmp_path / "a.png") == (6, 9)
+    with pytest.raises(InputError, match=r"b\.png: no such image"):
+        image_size(tmp_path / "b.png")
+    (tmp_path / "c.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"c\.png: not a picture"):
+        image_size(tmp_path / "c.png")
+
+
+# Above the limit, above what Pillow warns of, above what Pillow refuses.
+@pytest.mark.parametrize("side", [10_001, 12_000, 14_000, 60_000])
+def test_pictures_above_the_limit_are_refused_before_they_are_decoded(
+    tmp_path: Path, side: int
+) -> None:
+    path = tmp_path / "bomb.png"
+    path.write_bytes(claiming_png(side, side))
+    tracemalloc.start()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for read in (
+                lambda: read_image(path),
+                lambda: decode_image(path.read_bytes(), str(path)),
+                lambda: image_size(path),
+            ):
+                with pytest.raises(InputError, match=MAX_PIXELS_VARIABLE) as caught:
+                    read()
+                assert str(caught.value).startswith(f"{path}: ")
+                assert "\n" not in str(caught.value)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_limit_is_exact_and_can_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(RGB).save(path)
+    assert read_image(path, max_pixels=54).shape == (6, 9, 3)
+    with pytest.raises(InputError, match=r"a\.png: 9 x 6 pixels are more than the limit of 53"):
+        read_image(path, max_pixels=53)
+    monkeypatch.setenv(MAX_PIXELS_VARIABLE, "54")
+    assert image_size(path) == (6, 9)
+    monkeypatch.setenv(MAX_PIXELS_VARIABLE, "53")
+    with pytest.raises(InputError, match="limit of 53"):
+        image_tensor(path)
+    monkeypatch.delenv(MAX_PIXELS_VARIABLE)
+    (tmp_path / "large.png").write_bytes(claiming_png(10_000, DEFAULT_MAX_PIXELS // 10_000))
+    assert image_size(tmp_path / "large.png") == (10_000, 10_000)
+
+
+def test_whoever_asks_for_more_than_pillow_allows_gets_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+    (tmp_path / "a.png").write_bytes(claiming_png(20_000, 20_000))
+    monkeypatch.setenv(MAX_PIXELS_VARIABLE, "400000000")
+    assert image_size(tmp_path / "a.png") == (20_000, 20_000)
+
+
+@pytest.mark.parametrize("value", ["", "0", "-5", "1e9", "many", "9" * 30, "\u0663"])
+def test_limits_that_are_no_number_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    Image.fromarray(RGB).save(tmp_path / "a.png")
+    monkeypatch.setenv(MAX_PIXELS_VARIABLE, value)
+    with pytest.raises(InputError, match=f"^{MAX_PIXELS_VARIABLE}="):
+        read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "bmp", "tif", "webp", "ppm"])
+def test_mutated_pictures_are_read_or_refused_in_one_line(tmp_path: Path, suffix: str) -> None:
+    rng = np.random.default_rng(7)
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(np.tile(RGB, (4, 4, 1))).save(path)
+    content = path.read_bytes()
+    refused = 0
+    for _ in range(60):
+        changed = bytearray(content)
+        for place in rng.integers(0, min(len(content), 200), rng.integers(1, 6)):
+            changed[place] = rng.integers(256)
+        end = len(changed) if rng.random() < 0.7 else int(rng.integers(len(changed)))
+        try:
+            assert decode_image(bytes(changed[:end]), "a").shape[2] == 3
+        except InputError as error:
+            refused += 1
+            assert str(error).startswith("a: ")
+    assert refused

@@ -20,7 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from img2pose.cli.exit_codes import exit_code_from_errors
-from img2pose.data.annotations import read_annotation, read_annotation_list
+from img2pose.data.annotations import read_annotation, read_annotation_list, resolve_image
 from img2pose.data.labels import POSE_CAMERAS, PoseCamera, fit_labels
 from img2pose.data.store import Record, StoreMeta, write_store
 from img2pose.errors import InputError
@@ -78,6 +78,11 @@ def build_parser() -> argparse.ArgumentParser:
         " LIST_skipped.txt (path, tab, reason) instead of stopping",
     )
     parser.add_argument(
+        "--allow_outside",
+        action="store_true",
+        help="take images that lie outside --dataset_path (absolute paths, .., links)",
+    )
+    parser.add_argument(
         "--overwrite", action="store_true", help="replace output files that are there"
     )
     parser.add_argument(
@@ -108,6 +113,7 @@ class _Conversion:
     dataset_path: Path
     references: PoseReferences
     pose_camera: PoseCamera
+    allow_outside: bool = False
 
     def __call__(self, annotation_path: Path) -> _Converted:
         try:
@@ -117,7 +123,9 @@ class _Conversion:
 
     def _convert(self, annotation_path: Path) -> _Converted:
         annotation = read_annotation(annotation_path)
-        image_path = self.dataset_path / annotation.image_path
+        image_path = resolve_image(
+            self.dataset_path, annotation.image_path, annotation_path, self.allow_outside
+        )
         image_bytes, size_hw = _read_image(image_path, annotation_path)
         labels = fit_labels(annotation, size_hw, self.references, self.pose_camera)
         record = Record(
@@ -346,7 +354,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     outputs.check(dest, args.overwrite)
     references, name = _references(args.threed_5_points, args.threed_68_points)
     paths = read_annotation_list(json_list, check_files=not args.skip_bad)
-    conversion = _Conversion(dataset_path, references, args.pose_camera)
+    conversion = _Conversion(dataset_path, references, args.pose_camera, args.allow_outside)
     meta = StoreMeta(args.pose_camera, references.sha256, name)
     # Closing ends the worker processes, also after an error or an interrupt.
     with closing(_convert_all(conversion, paths, args.num_workers)) as converted_all:

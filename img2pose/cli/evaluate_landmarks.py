@@ -57,6 +57,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     source.add_argument("--lmdb", help="store of convert_json_list_to_lmdb.py, in place of a list")
     parser.add_argument("--dataset_path", help="folder that the JSONs' image_path is relative to")
+    parser.add_argument(
+        "--allow_outside",
+        action="store_true",
+        help="take images that lie outside --dataset_path (absolute paths, .., links)",
+    )
     parser.add_argument("--output_path", required=True, help="folder for the results")
     add_score_threshold_argument(parser)
     parser.add_argument(
@@ -77,7 +82,7 @@ def _open_pictures(args: argparse.Namespace) -> PictureSource:
         return StoredPictures(PoseStore(args.lmdb))
     if args.dataset_path is None:
         raise InputError("--json_list: also give --dataset_path, the folder of the images")
-    return ListedPictures(args.json_list, args.dataset_path)
+    return ListedPictures(args.json_list, args.dataset_path, args.allow_outside)
 
 
 def _judge(

@@ -27,6 +27,11 @@ UNKNOWN_COORDINATE = -1.0
 LANDMARK_COUNTS = (5, 68)
 
 
+def unknown_landmarks() -> np.ndarray:
+    """(5, 2) float64: the landmarks of a face that has a box and no more."""
+    return np.full((5, 2), UNKNOWN_COORDINATE)
+
+
 @dataclass(frozen=True, eq=False)
 class Annotation:
     """The annotated faces of one image.
@@ -124,6 +129,48 @@ def _check_image_path(image_path: str, source: Path) -> None:
         usable = False
     if not usable:
         raise InputError(f"{source}: image_path {image_path!r} is not a path; name the image file")
+
+
+def resolve_image(
+    root: str | os.PathLike[str],
+    image_path: str,
+    source: str | os.PathLike[str],
+    allow_outside: bool = False,
+) -> Path:
+    """Where an annotation's image lies, which must be inside the data set's folder.
+
+    Annotations may come from anybody, and what they name gets read and copied into stores. So the
+    image's real place, links followed, must lie in the folder's real place. The folder itself may
+    be a link; a link inside it may lead elsewhere inside; absolute paths and `..` will do as long
+    as they end up inside.
+
+    Args:
+        root: The data set's folder, `--dataset_path`.
+        image_path: As the annotation has it.
+        source: The annotation, for messages.
+        allow_outside: Take any place; the user said `--allow_outside`.
+
+    Returns:
+        `root / image_path`; whether anything is there is not said.
+
+    Raises:
+        InputError: It lies outside, or something other than a file is there.
+    """
+    _check_image_path(image_path, Path(source))
+    path = Path(root) / image_path
+    try:
+        inside = allow_outside or path.resolve().is_relative_to(Path(root).resolve())
+        odd = inside and path.exists() and not path.is_file()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(f"{source}: image {path} cannot be looked up ({error})") from error
+    if not inside:
+        raise InputError(
+            f"{source}: image {image_path} lies outside {root}; mend image_path, or give"
+            " --allow_outside if you trust the annotation"
+        )
+    if odd:
+        raise InputError(f"{source}: image {path} is not a file; mend image_path")
+    return path
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -238,6 +285,11 @@ def read_annotation(path: str | os.PathLike[str]) -> Annotation:
 
 def write_annotation(path: str | os.PathLike[str], annotation: Annotation) -> None:
     """Writes one annotation file, whole or not at all; `read_annotation` gives it back."""
+    write_json(path, annotation_content(annotation))
+
+
+def annotation_content(annotation: Annotation) -> dict[str, Any]:
+    """What an annotation file holds, ready for JSON."""
     boxes = [
         box if score is None else [*box, score]
         for box, score in zip(annotation.boxes_xyxy.tolist(), annotation.scores, strict=True)
@@ -253,7 +305,7 @@ def write_annotation(path: str | os.PathLike[str], annotation: Annotation) -> No
         ]
     if annotation.label_source is not None:
         content["label_source"] = annotation.label_source
-    write_json(path, content)
+    return content
 
 
 def read_annotation_list(

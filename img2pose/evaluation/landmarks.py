@@ -14,7 +14,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from img2pose.data.annotations import Annotation, read_annotation, read_annotation_list
+from img2pose.data.annotations import (
+    Annotation,
+    read_annotation,
+    read_annotation_list,
+    resolve_image,
+)
 from img2pose.data.sources import RecordSource
 from img2pose.errors import InputError
 from img2pose.evaluation.metrics import (
@@ -438,18 +443,24 @@ class ListedPictures:
     Args:
         json_list: Names annotation files; all are read at once.
         dataset_path: The folder that their image paths are relative to.
+        allow_outside: Images may lie outside it.
 
     Raises:
-        InputError: An annotation is missing or malformed, or its image is not there.
+        InputError: An annotation is missing or malformed, or its image is not there or outside.
     """
 
     def __init__(
-        self, json_list: str | os.PathLike[str], dataset_path: str | os.PathLike[str]
+        self,
+        json_list: str | os.PathLike[str],
+        dataset_path: str | os.PathLike[str],
+        allow_outside: bool = False,
     ) -> None:
-        self._folder = Path(dataset_path)
         self._annotations = [read_annotation(path) for path in read_annotation_list(json_list)]
-        for annotation in self._annotations:
-            image = self._folder / annotation.image_path
+        self._images = [
+            resolve_image(dataset_path, annotation.image_path, annotation.source, allow_outside)
+            for annotation in self._annotations
+        ]
+        for annotation, image in zip(self._annotations, self._images, strict=True):
             if not image.is_file():
                 raise InputError(
                     f"{image}: no such image, named by {annotation.source};"
@@ -460,8 +471,7 @@ class ListedPictures:
         return len(self._annotations)
 
     def __getitem__(self, index: int) -> tuple[Annotation, np.ndarray]:
-        annotation = self._annotations[index]
-        return annotation, read_image(self._folder / annotation.image_path, upright=False)
+        return self._annotations[index], read_image(self._images[index], upright=False)
 
 
 class StoredPictures:

@@ -97,6 +97,36 @@ def test_a_list_becomes_a_store_in_its_order(
     assert "images: 3" in capsys.readouterr().out
 
 
+def test_images_outside_the_folder_are_stored_on_demand_only(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("images/p0.png").rename("secret.png")
+    for image_path in ("../secret.png", str(dataset / "secret.png")):
+        annotate("p0", face(0), image_path=image_path)
+        assert run() == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"error: p0.json: image {image_path} lies outside images;")
+        assert error.count("\n") == 1
+        assert output_names() == []
+        assert run("--skip-bad") == 0
+        assert "images skipped: 1" in capsys.readouterr().out
+        assert run("--allow_outside", "--overwrite") == 0
+        stored = PoseStore("out/train.lmdb")[0].image_bytes
+        assert stored == Path("secret.png").read_bytes()
+        for name in output_names():
+            Path("out", name).unlink()
+        capsys.readouterr()
+
+
+def test_an_image_above_the_pixel_limit_is_refused(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("IMG2POSE_MAX_PIXELS", str(SIZE_HW[0] * SIZE_HW[1] - 1))
+    assert run("--num_workers", "1") == 2
+    assert "80 x 60 pixels are more than the limit" in capsys.readouterr().err
+    assert output_names() == []
+
+
 def test_training_lists_get_statistics_of_posed_faces(dataset: Path) -> None:
     annotate("p0", face(0), np.full((5, 2), -1.0), bboxes=[[5, 5, 60, 50], [1, 1, 9, 9]])
     assert run("--train") == 0

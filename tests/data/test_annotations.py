@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from img2pose.data.annotations import (
     parse_annotation,
     read_annotation,
     read_annotation_list,
+    resolve_image,
+    unknown_landmarks,
     write_annotation,
     write_annotation_list,
 )
@@ -246,3 +249,76 @@ def test_paths_that_a_list_cannot_hold_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot list"):
         write_annotation_list(tmp_path / "l.txt", ["a\nb.json"])
     assert not (tmp_path / "l.txt").exists()
+
+
+def test_unknown_landmarks_have_no_pose() -> None:
+    annotation = Annotation("a.jpg", np.zeros((1, 4)), (unknown_landmarks(),), Path("a"))
+    assert annotation.has_landmarks.tolist() == [False]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A data set with an image and links, beside files that are none of its own."""
+    root = tmp_path / "root"
+    (root / "in").mkdir(parents=True)
+    (tmp_path / "root_two").mkdir()
+    for path in (root / "in/a.jpg", tmp_path / "secret.jpg", tmp_path / "root_two/a.jpg"):
+        path.write_bytes(b"image")
+    (root / "inner.jpg").symlink_to("in/a.jpg")
+    (root / "outer.jpg").symlink_to("../secret.jpg")
+    (root / "outer").symlink_to(tmp_path)
+    (root / "loop").symlink_to("loop")
+    return root
+
+
+@pytest.mark.parametrize(
+    "inside", ["in/a.jpg", "in/../in/a.jpg", "./in//a.jpg", "inner.jpg", "in/none.jpg", "{root}/x"]
+)
+def test_images_inside_the_root_are_found(root: Path, inside: str) -> None:
+    image_path = inside.format(root=root)
+    assert resolve_image(root, image_path, "a.json") == root / image_path
+
+
+@pytest.mark.parametrize(
+    "outside",
+    [
+        "../secret.jpg",
+        "../none.jpg",
+        "../root_two/a.jpg",
+        "in/../../secret.jpg",
+        "{root}/../secret.jpg",
+        "/etc/passwd",
+        "outer.jpg",
+        "outer/secret.jpg",
+        "outer/none.jpg",
+        "..",
+    ],
+)
+def test_images_outside_the_root_are_refused_unless_allowed(root: Path, outside: str) -> None:
+    image_path = outside.format(root=root)
+    with pytest.raises(InputError, match=r"^a\.json: image .* lies outside .* --allow_outside"):
+        resolve_image(root, image_path, "a.json")
+    if outside != "..":
+        assert resolve_image(root, image_path, "a.json", allow_outside=True) == root / image_path
+
+
+def test_the_root_may_be_a_link_and_relative(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root.parent / "link").symlink_to(root)
+    monkeypatch.chdir(root.parent)
+    assert resolve_image("link", "in/a.jpg", "a.json") == Path("link/in/a.jpg")
+    with pytest.raises(InputError, match="lies outside link"):
+        resolve_image("link", "../secret.jpg", "a.json")
+
+
+@pytest.mark.parametrize("odd", ["in", "loop", "a" * 5000, "a\0b", "", "fifo"])
+@pytest.mark.parametrize("allow_outside", [False, True])
+def test_what_is_no_file_is_refused(root: Path, odd: str, allow_outside: bool) -> None:
+    os.mkfifo(root / "fifo")
+    try:
+        path = resolve_image(root, odd, "a.json", allow_outside)
+    except InputError as error:
+        assert str(error).startswith("a.json: ")
+        assert "\n" not in str(error)
+    else:
+        assert odd == "loop"
+        assert not path.is_file()

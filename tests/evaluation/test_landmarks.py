@@ -291,6 +291,20 @@ def test_a_list_whose_image_is_missing_is_refused_at_once(
         ListedPictures(tmp_path / "list.txt", tmp_path)
 
 
+def test_a_list_may_name_pictures_outside_the_folder_on_demand_only(
+    references: PoseReferences, tmp_path: Path
+) -> None:
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", SIZE_HW[::-1]).save(tmp_path / "a.png")
+    annotation = replace(annotation_of(POSES, references), image_path="../a.png")
+    write_annotation(tmp_path / "a.json", annotation)
+    write_annotation_list(tmp_path / "list.txt", [tmp_path / "a.json"])
+    with pytest.raises(InputError, match=r"a\.json: image \.\./a\.png lies outside"):
+        ListedPictures(tmp_path / "list.txt", tmp_path / "images")
+    pictures = ListedPictures(tmp_path / "list.txt", tmp_path / "images", allow_outside=True)
+    assert pictures[0][1].shape == (*SIZE_HW, 3)
+
+
 def test_a_list_tells_which_picture_is_damaged(references: PoseReferences, tmp_path: Path) -> None:
     write_annotation(tmp_path / "a.json", annotation_of(POSES, references))
     write_annotation_list(tmp_path / "list.txt", [tmp_path / "a.json"])

@@ -1,8 +1,7 @@
-"""Photographs with `.pts` files: points come back, wrong files are named, splits are stable."""
+"""Photographs with `.pts` files: points come back, wrong files are named."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from img2pose.data.annotations import Annotation
-from img2pose.data.importers.pts import parse_pts, read_pts_folder, split_annotations
+from img2pose.data.importers.pts import parse_pts, read_label_set
 from img2pose.errors import InputError
 
 FIVE = np.array([[10, 12], [20, 12], [15, 18], [11.5, 22], [19, 22.25]])
@@ -79,74 +78,39 @@ def add_face(folder: Path, stem: str, suffix: str = ".png") -> None:
     (folder / f"{stem}.pts").write_text(pts_text())
 
 
+def read_all(folder: Path) -> list[Annotation]:
+    annotations = [image.read() for image in read_label_set(folder).images]
+    assert all(isinstance(annotation, Annotation) for annotation in annotations)
+    return annotations  # type: ignore[return-value]
+
+
 def test_a_folder_becomes_annotations(tmp_path: Path) -> None:
     add_face(tmp_path, "b_1")
     add_face(tmp_path, "a.b", ".JPG")
     add_face(tmp_path, "unlabelled")
     (tmp_path / "unlabelled.pts").unlink()
     (tmp_path / "notes.txt").touch()
-    annotations, unlabelled = read_pts_folder(tmp_path)
-    assert unlabelled == 1
+    assert list(read_label_set(tmp_path).counts.values()) == [1]
+    annotations = read_all(tmp_path)
     assert [annotation.image_path for annotation in annotations] == ["a.b.JPG", "b_1.png"]
     np.testing.assert_array_equal(annotations[0].boxes_xyxy, [[10, 12, 20, 22.25]])
     np.testing.assert_array_equal(annotations[0].landmarks[0], FIVE)
+    assert annotations[0].label_source == ".pts files"
 
 
 def test_images_must_be_there_single_and_readable(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds no \.pts files"):
-        read_pts_folder(tmp_path)
+        read_all(tmp_path)
     with pytest.raises(InputError, match="is not a folder"):
-        read_pts_folder(tmp_path / "none")
+        read_all(tmp_path / "none")
     add_face(tmp_path, "a")
     Image.new("RGB", (32, 24)).save(tmp_path / "a.jpg")
     with pytest.raises(InputError, match=r"a\.pts: 2 images of the same name"):
-        read_pts_folder(tmp_path)
+        read_all(tmp_path)
     (tmp_path / "a.png").unlink()
     (tmp_path / "a.jpg").write_bytes(b"no image")
     with pytest.raises(InputError, match=r"a\.jpg: not a picture"):
-        read_pts_folder(tmp_path)
+        read_all(tmp_path)
     (tmp_path / "a.jpg").unlink()
     with pytest.raises(InputError, match=r"a\.pts: no image of the same name"):
-        read_pts_folder(tmp_path)
-
-
-def annotations_of(names: Sequence[str]) -> list[Annotation]:
-    return [Annotation(f"{name}.jpg", np.zeros((0, 4)), (), Path(name)) for name in names]
-
-
-def names_of(annotations: Sequence[Annotation]) -> list[str]:
-    return [Path(annotation.image_path).stem for annotation in annotations]
-
-
-def test_a_split_is_complete_seeded_and_in_order() -> None:
-    given_ones = annotations_of([f"image_{k:03}" for k in range(50)])
-    train, val = split_annotations(given_ones, 20, seed=42)
-    assert (len(train), len(val)) == (30, 20)
-    assert sorted(names_of(train) + names_of(val)) == names_of(given_ones)
-    assert names_of(train) == sorted(names_of(train))
-    again = split_annotations(given_ones, 20, seed=42)
-    assert names_of(again[1]) == names_of(val)
-    assert names_of(split_annotations(given_ones, 20, seed=43)[1]) != names_of(val)
-
-
-def test_faces_of_one_photograph_stay_together() -> None:
-    given_ones = annotations_of([f"{photo}_{k}" for photo in range(30) for k in (1, 2)])
-    train, val = split_annotations(given_ones, 20, seed=1)
-    photos = [{name.split("_")[0] for name in names_of(part)} for part in (train, val)]
-    assert len(val) == 20
-    assert not photos[0] & photos[1]
-    with pytest.raises(InputError, match="without parting faces"):
-        split_annotations(given_ones, 21, seed=1)
-    assert len(split_annotations(given_ones, 21, seed=1, same_photo="")[1]) == 21
-
-
-@pytest.mark.parametrize("count", [-1, 3, 4])
-def test_a_split_that_leaves_nothing_to_train_on_is_refused(count: int) -> None:
-    with pytest.raises(InputError, match="leave at least one"):
-        split_annotations(annotations_of("abc"), count, seed=1)
-
-
-@pytest.mark.parametrize("pattern", ["(", "no_group"])
-def test_unusable_patterns_are_refused(pattern: str) -> None:
-    with pytest.raises(InputError, match="same-photo pattern"):
-        split_annotations(annotations_of("abc"), 1, seed=1, same_photo=pattern)
+        read_all(tmp_path)
