@@ -1,0 +1,121 @@
+"""YuNet on real photographs (research data and model; skipped where they are missing)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from img2pose.annotators.overlaps import match_to_boxes
+from img2pose.annotators.protocol import FoundFaces, checked_faces
+from img2pose.annotators.yunet import YuNet
+from img2pose.images import read_image
+
+MIRRORED = [1, 0, 2, 4, 3]
+
+
+@pytest.fixture(scope="module")
+def model_path(shared: Path) -> Path:
+    return shared / "models" / "face_detection_yunet.onnx"
+
+
+@pytest.fixture(scope="module")
+def group(shared: Path) -> np.ndarray:
+    """A photograph of several faces."""
+    return read_image(sorted((shared / "data/wider/WIDER_train/images").glob("*/*.jpg"))[100])
+
+
+@pytest.fixture(scope="module")
+def helen(shared: Path) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Ten photographs and the 68 points of a face in each."""
+    pairs = []
+    for path in sorted((shared / "data/helen").glob("**/*.pts"))[:200:20]:
+        lines = path.read_text().split("{")[1].split("}")[0].split()
+        pairs.append((read_image(path.with_suffix(".jpg")), np.array(lines, float).reshape(68, 2)))
+    return pairs
+
+
+def five_of(points_68: np.ndarray) -> np.ndarray:
+    eyes = points_68[36:42].mean(0), points_68[42:48].mean(0)
+    five: np.ndarray = np.stack([*eyes, points_68[30], points_68[48], points_68[54]])
+    return five
+
+
+def nearest_points(found: FoundFaces, five: np.ndarray) -> np.ndarray:
+    """The points of the found face that are nearest to five points."""
+    distances = np.linalg.norm(np.array(found.landmarks) - five, axis=-1).mean(-1)
+    nearest: np.ndarray = found.landmarks[int(distances.argmin())]
+    return nearest
+
+
+def test_the_points_come_in_our_order_and_lie_where_people_marked_them(
+    model_path: Path, helen: list[tuple[np.ndarray, np.ndarray]]
+) -> None:
+    detector = YuNet(model_path=model_path, sizes=[320, 640])
+    errors = []
+    for image, points_68 in helen:
+        found = checked_faces(detector(image), "yunet")
+        five = five_of(points_68)
+        eye_distance = np.linalg.norm(five[1] - five[0])
+        errors.append(np.linalg.norm(nearest_points(found, five) - five, axis=-1) / eye_distance)
+    # Swapped eyes would be off by 1.
+    assert np.mean(errors) < LEAST_ERROR
+    assert np.max(errors) < 0.5
+
+
+def test_a_mirrored_picture_has_the_mirrored_faces(model_path: Path, group: np.ndarray) -> None:
+    detector = YuNet(model_path=model_path, sizes=[640, 1024])
+    found = detector(group)
+    mirrored = detector(np.ascontiguousarray(group[:, ::-1]))
+    assert len(found.scores) == len(mirrored.scores) > 1
+    np.testing.assert_allclose(mirrored.scores, found.scores, atol=1e-3)
+    width = group.shape[1]
+    back = mirrored.boxes_xyxy[:, [2, 1, 0, 3]] * [-1, 1, -1, 1] + [width, 0, width, 0]
+    np.testing.assert_allclose(back, found.boxes_xyxy, atol=0.1)
+    points = np.array(mirrored.landmarks)[:, MIRRORED] * [-1, 1] + [width, 0]
+    np.testing.assert_allclose(points, found.landmarks, atol=0.1)
+
+
+@pytest.mark.parametrize("height", [8, 24, 200, 1500])
+def test_faces_from_eight_pixels_to_the_whole_picture_are_found(
+    model_path: Path, helen: list[tuple[np.ndarray, np.ndarray]], height: int
+) -> None:
+    """Crops of the faces, scaled to a height and laid on a gray picture, the largest filling it."""
+    detector = YuNet(model_path=model_path)
+    hits = 0
+    for image, points_68 in helen:
+        low, high = points_68.min(0), points_68.max(0)
+        brow = 0.25 * (high[1] - low[1])
+        left, top = (low - [0.05 * brow, brow]).clip(0).astype(int)
+        right, bottom = (high + 0.05 * brow).astype(int)
+        crop = image[top:bottom, left:right]
+        width = round(crop.shape[1] * height / crop.shape[0])
+        way = cv2.INTER_AREA if height < crop.shape[0] else cv2.INTER_LINEAR
+        face = cv2.resize(crop, (width, height), interpolation=way)
+        x, y = (40, 30) if height < 1000 else (0, 0)
+        picture = np.full((max(600, y + height), max(900, x + width), 3), 110, np.uint8)
+        if height >= 1000:
+            picture = np.full((height, width, 3), 110, np.uint8)
+        picture[y : y + height, x : x + width] = face
+        found = detector(picture)
+        box = np.array([[x, y, x + width, y + height]], float)
+        hits += len(match_to_boxes(found.boxes_xyxy, box, 0.5)[0])
+    assert hits >= LEAST_HITS[height]
+
+
+@pytest.mark.parametrize("size_hw", [(1, 1), (3, 2000), (40, 30), (641, 333)])
+def test_pictures_of_any_size_will_do(model_path: Path, size_hw: tuple[int, int]) -> None:
+    found = checked_faces(YuNet(model_path=model_path)(np.zeros((*size_hw, 3), np.uint8)), "yunet")
+    assert len(found.scores) == 0
+
+
+def test_more_sizes_and_the_mirror_find_more(model_path: Path, shared: Path) -> None:
+    path = max((shared / "data/wider/WIDER_val/images").glob("*/*.jpg"), key=lambda p: p.name)
+    image = read_image(path)
+    few = YuNet(model_path=model_path, sizes=320, mirror=False)(image)
+    many = YuNet(model_path=model_path)(image)
+    assert len(many.scores) >= len(few.scores) > 0
+    strict = YuNet(model_path=model_path, score_threshold=0.9)(image)
+    assert (strict.scores >= 0.9).all()
