@@ -49,7 +49,8 @@ examples:
       --detector yunet --model_path face_detection_yunet.onnx
   %(prog)s --match_annotations wider/train.txt --dataset_path WIDER_train/images
       --output_path labels --detector yunet --model_path face_detection_yunet.onnx
-      --detector_options score_threshold=0.5
+  %(prog)s --image_list photos.txt --output_path labels --detector my_module:MyDetector
+      --detector_options threshold=0.6 sizes=640,1280
 
 detectors and their options:
   yunet         five points. --model_path FILE.onnx, from OpenCV Zoo. sizes=320,640,1024,2048

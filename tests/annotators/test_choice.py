@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,11 +75,8 @@ def test_a_class_in_the_current_folder_is_built_with_its_options(folder: Path) -
     choice = DetectorChoice("own_detector_1:Mine", {"weights": "weights.bin", "threshold": 0.75})
     detector: Any = choice.build()
     assert detector.threshold == 0.75
-    # sha256 of b"weights" begins so.
-    assert choice.label_source() == "own_detector_1:Mine weights.bin sha256:" + WEIGHTS_DIGEST
-
-
-WEIGHTS_DIGEST = __import__("hashlib").sha256(b"weights").hexdigest()[:8]
+    digest = hashlib.sha256(b"weights").hexdigest()
+    assert choice.label_source() == f"own_detector_1:Mine weights.bin sha256:{digest[:8]}"
 
 
 def test_settings_tell_contents_and_defaults_apart_but_not_places(folder: Path) -> None:

@@ -38,7 +38,7 @@ class White:
 
     def __call__(self, image_rgb):
         with open("calls.txt", "a") as calls:
-            calls.write(f"{image_rgb.shape}\\\\n")
+            calls.write(f"{image_rgb.shape}\\n")
         time.sleep(self.wait)
         if self.fault == "raise":
             raise RuntimeError("detector's own fault")
