@@ -15,6 +15,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": {"geometry", "models", "data", "evaluation", "inference", "visualization"},
     "evaluation": {"geometry", "models", "data", "inference", "visualization"},
     "inference": {"geometry", "models", "data"},
+    "annotators": {"geometry", "data", "inference"},
     "visualization": {"geometry"},
     "cli": {
         "geometry",
@@ -23,6 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "training",
         "evaluation",
         "inference",
+        "annotators",
         "visualization",
     },
 }

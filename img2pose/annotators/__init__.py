@@ -1,0 +1,1 @@
+"""Face detectors that label photographs: boxes, scores and landmarks for annotation files."""
