@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import logging
 import os
 import sys
@@ -28,7 +29,7 @@ from img2pose.data.conversion import (
 from img2pose.data.labels import POSE_CAMERAS
 from img2pose.data.store import PoseStore, StoreMeta
 from img2pose.errors import InputError, OutputError
-from img2pose.files import check_output_folder, replace_when_complete
+from img2pose.files import check_output_folder, leftovers_of, replace_when_complete
 from img2pose.references import PoseReferences
 
 logger = logging.getLogger(__name__)
@@ -194,9 +195,17 @@ class _Outputs:
 
     def refuse_folders(self) -> None:
         """Raises `InputError` where a folder has the name of a file to write."""
-        for path in (self.store, self.mean, self.stddev, self.skipped, self.dropped):
+        for path in self._all():
             if path.is_dir():
                 raise InputError(f"{path}: is a folder; move it away")
+
+    def remove_leftovers(self) -> None:
+        """Removes what a killed run was about to write beside the store."""
+        for leftover in itertools.chain.from_iterable(map(leftovers_of, self._all())):
+            leftover.unlink(missing_ok=True)
+
+    def _all(self) -> tuple[Path, ...]:
+        return self.store, self.mean, self.stddev, self.skipped, self.dropped
 
 
 def _refuse_existing(path: Path) -> None:
@@ -309,6 +318,7 @@ def _convert(
             return bar
 
         unfinished = stack.enter_context(UnfinishedStore(outputs.store))
+        outputs.remove_leftovers()
         fingerprint = settings.fingerprint(paths, progress)
         if not overwrite:
             if _up_to_date(outputs, fingerprint):
