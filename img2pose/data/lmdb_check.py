@@ -132,8 +132,8 @@ class _Check:
         if last_page >= _MOST_PAGES:
             raise LmdbError(f"is damaged (its last page is {last_page})")
         self._end_page = last_page + 1
-        if main.flags:
-            raise LmdbError(f"is not a pose store (its tree has flags {main.flags:#x})")
+        if main.flags or main.page_bytes:
+            raise LmdbError(f"is not a pose store (its tree is of kind {main.flags:#x})")
         found = _Found()
         self._walk_tree(main, found, is_free_list=False)
         if before_writing:

@@ -90,6 +90,8 @@ class StoreWriter:
                 map_size=max(_FIRST_MAP_BYTES, 2 * size),
             )
         except (OSError, lmdb.Error) as error:
+            if size:
+                raise ValueError(f"{self._path}: cannot be gone on with ({error})") from error
             raise OutputError(f"{self._path}: cannot be written ({error})") from error
         try:
             if size:

@@ -69,6 +69,8 @@ def mutate(content: bytes, number: int) -> bytes:
     changed = bytearray(content)
     pages = len(content) // PAGE
     flags = [struct.unpack_from("<H", content, page * PAGE + 10)[0] for page in range(pages)]
+    # The later pages of long values have no flags, only data.
+    flags = [found if found in (1, 2, 4, 8) else 4 for found in flags]
     # Pages of a rare kind get as much damage as the many that hold values.
     kind = rng.choice(sorted(set(flags)))
     page = int(rng.choice([p for p in range(pages) if flags[p] == kind]))
