@@ -6,7 +6,8 @@ import tempfile
 from pathlib import Path
 
 from img2pose.data.annotations import read_annotation_list
-from img2pose.data.conversion import ConversionSettings, UnfinishedStore, convert
+from img2pose.data.conversion import ConversionSettings, convert
+from img2pose.data.unfinished_store import UnfinishedStore
 from img2pose.errors import InputError
 from img2pose.references import PoseReferences
 

@@ -23,11 +23,11 @@ from img2pose.data.conversion import (
     ConversionSettings,
     LeftOut,
     Tally,
-    UnfinishedStore,
     convert,
 )
 from img2pose.data.labels import POSE_CAMERAS
 from img2pose.data.store import PoseStore, StoreMeta
+from img2pose.data.unfinished_store import UnfinishedStore
 from img2pose.errors import InputError, OutputError
 from img2pose.files import check_output_folder, leftovers_of, replace_when_complete
 from img2pose.references import PoseReferences

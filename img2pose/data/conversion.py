@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import logging
-import multiprocessing
 import os
-import signal
-import threading
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager, suppress
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,14 +18,11 @@ from img2pose.data.annotations import Annotation, read_annotation
 from img2pose.data.labels import ImageLabels, PoseCamera, fit_labels
 from img2pose.data.records import SCHEMA_VERSION, Record, RecordInfo, StoreMeta
 from img2pose.data.store_writer import StoreWriter
+from img2pose.data.unfinished_store import UnfinishedStore
+from img2pose.data.worker_processes import interrupts_wait, map_in_processes
 from img2pose.errors import InputError, OutputError
 from img2pose.images import decode_image
 from img2pose.references import PoseReferences
-
-try:
-    import fcntl
-except ImportError:  # Windows has none: there, two conversions to one file are not noticed.
-    fcntl = None  # type: ignore[assignment]
 
 logger = logging.getLogger(__name__)
 
@@ -187,83 +178,6 @@ def _read_image(path: Path, annotation_path: Path) -> tuple[bytes, tuple[int, in
     return image_bytes, (pixels.shape[0], pixels.shape[1])
 
 
-def _convert_chunk(conversion: _Conversion, paths: Sequence[Path]) -> list[_Converted]:
-    return [conversion(path) for path in paths]
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _begin_worker() -> None:
-    """Leaves interrupts to the parent; ends when that is killed, since work would never come."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-@contextmanager
-def _interrupts_wait() -> Iterator[None]:
-    """Processes started in here never see an interrupt; the parent sees it afterwards.
-
-    An interrupt amid the start of a process would leave one that nobody waits for.
-    """
-    interrupted: list[int] = []
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if in_main_thread:
-        handler = signal.signal(signal.SIGINT, lambda number, _: interrupted.append(number))
-    # New processes inherit the blocked signal; a handler would not go along.
-    can_block = hasattr(signal, "pthread_sigmask")
-    if can_block:
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        if can_block:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        if in_main_thread:
-            signal.signal(signal.SIGINT, handler)
-    if interrupted:
-        signal.raise_signal(signal.SIGINT)
-
-
-def _convert_all(
-    conversion: _Conversion, paths: Sequence[Path], num_workers: int
-) -> Generator[_Converted, None, None]:
-    """Converts in order; never more than a few chunks a worker wait in memory."""
-    if num_workers == 0:
-        yield from map(conversion, paths)
-        return
-    # A plain fork is unsafe beside torch's threads; a fork server imports torch just once.
-    methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-    if context.get_start_method() == "forkserver":
-        context.set_forkserver_preload([_Conversion.__module__])
-    chunks = (paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK))
-    executor = ProcessPoolExecutor(num_workers, context, _begin_worker)
-    waiting: deque[Future[list[_Converted]]] = deque()
-
-    def submit(count: int) -> None:
-        with _interrupts_wait():
-            for chunk in itertools.islice(chunks, count):
-                waiting.append(executor.submit(_convert_chunk, conversion, chunk))
-
-    try:
-        submit(2 * num_workers)
-        while waiting:
-            converted = waiting.popleft().result()
-            submit(1)
-            yield from converted
-    except BrokenProcessPool as error:
-        raise OutputError(
-            "a worker process was killed, perhaps for lack of memory; fewer --num_workers need less"
-        ) from error
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)
-
-
 @dataclass(frozen=True)
 class LeftOut:
     """An image, or some faces of one, that is not in the store.
@@ -381,98 +295,6 @@ _COUNTS = (
 )
 
 
-class UnfinishedStore:
-    """The hidden file beside a store that a conversion writes to; one process holds it.
-
-    Args:
-        target: The store that it is to become. Its folder is made if it is missing.
-
-    Raises:
-        InputError: Another process holds it.
-    """
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-        self.path = target.with_name(f".{target.name}.unfinished")
-        self._folder_is_new = not target.parent.exists()
-        self._lock: int | None = None
-
-    def __enter__(self) -> UnfinishedStore:
-        try:
-            self.target.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = self._open_locked()
-        except OSError as error:
-            raise InputError(f"{self.path}: cannot be written ({error.strerror})") from error
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._is_ours() and not self.path.stat().st_size:
-            self.discard()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
-
-    def discard(self) -> None:
-        """Removes the file, and the folder if it was made for it."""
-        self.path.unlink(missing_ok=True)
-        if self._folder_is_new:
-            with suppress(OSError):
-                self.target.parent.rmdir()
-
-    def empty(self) -> None:
-        """Begins anew."""
-        os.truncate(self.path, 0)
-
-    def complete(self) -> None:
-        """Gives the file the store's name, in place of what was there.
-
-        Raises:
-            OutputError: The disk is full, for example.
-        """
-        try:
-            with open(self.path, "rb") as written:
-                os.fsync(written.fileno())
-            os.replace(self.path, self.target)
-        except OSError as error:
-            raise OutputError(f"{self.target}: cannot be written ({error.strerror})") from error
-
-    def _is_ours(self) -> bool:
-        """Whether the file still has its hidden name; another process may have made a new one."""
-        try:
-            status = self.path.stat()
-        except FileNotFoundError:
-            return False
-        return self._lock is None or os.path.samestat(os.fstat(self._lock), status)
-
-    def _open_locked(self) -> int | None:
-        while True:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
-            if fcntl is None:
-                # Windows neither renames nor removes open files.
-                os.close(descriptor)
-                return None
-            try:
-                # The system releases it with the process, however that ends.
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                os.close(descriptor)
-                raise InputError(
-                    f"{self.target}: another process converts to it; wait for that or give another"
-                    " --dest"
-                ) from error
-            except OSError as error:
-                logger.warning(
-                    "%s: cannot be locked (%s); start no second conversion to it",
-                    self.path,
-                    error.strerror,
-                )
-            self._lock = descriptor
-            if self._is_ours():
-                return descriptor
-            # The process that held it has finished or removed it meanwhile.
-            os.close(descriptor)
-
-
 def convert(
     json_list: Path,
     paths: Sequence[Path],
@@ -517,7 +339,7 @@ def convert(
             )
             rest = paths[tally.lines :]
             # Closing ends the worker processes, also after an error or an interrupt.
-            with closing(_convert_all(conversion, rest, num_workers)) as converted_all:
+            with closing(map_in_processes(conversion, rest, num_workers, _CHUNK)) as converted_all:
                 shown = progress(converted_all, "converting", len(paths), tally.lines)
                 _add_all(rest, shown, writer, tally, settings.skip_unusable, fingerprint)
             _refuse_nothing(json_list, tally, settings.keep_negatives)
@@ -588,7 +410,7 @@ def _add_all(
     try:
         for path, converted in zip(paths, converted_all, strict=True):
             # An interrupt must not come between a record and its count.
-            with _interrupts_wait():
+            with interrupts_wait():
                 if converted.problem is not None and not skip_unusable:
                     raise InputError(f"{converted.problem} (--skip-bad leaves such images out)")
                 if converted.record is not None:
@@ -603,7 +425,7 @@ def _add_all(
                     commit()
                     lines, left_out = tally.lines, len(tally.left_out)
     except KeyboardInterrupt:
-        with _interrupts_wait():
+        with interrupts_wait():
             commit()
         raise
 

@@ -476,7 +476,7 @@ def entries_of(path: str) -> dict[bytes, bytes]:
 
 
 UNFINISHED = Path("out/.train.lmdb.unfinished")
-LINES = 300
+LINES = 150
 
 
 @pytest.fixture
@@ -633,7 +633,7 @@ def test_a_full_disk_is_told_and_leaves_what_was_there(
     child = os.fork()
     if child == 0:
         try:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 20, 2 << 20))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
             os._exit(run("--skip-bad", "--overwrite"))
         finally:
             os._exit(9)
