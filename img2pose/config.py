@@ -117,9 +117,13 @@ class DataConfig:
     """Where the faces come from and how they are changed in training.
 
     Attributes:
-        train_source: LMDB to train on.
-        val_source: LMDB to validate on (None: no validation, schedule and early stop need it).
-        pose_mean: `.npy` file of the training set's pose mean; None: the one beside train_source.
+        train_source: LMDB to train on, or several.
+        train_weights: How often each of these LMDBs' pictures are seen in an epoch: 2 is twice,
+            0.5 another half of them each time. Empty: once.
+        val_source: LMDB to validate on, or several (empty: no validation, which plateau and early
+            stop need).
+        pose_mean: `.npy` file of the training set's pose mean; None: the one beside train_source,
+            or those of several, pooled by their faces and weights.
         pose_stddev: The same for the standard deviation.
         threed_68_points: `.npy` file of other reference points; None: the project's own.
         threed_5_points: The same for the five points; give both or none.
@@ -130,10 +134,32 @@ class DataConfig:
         random_crop: Crop one picture in two to 0.7-1.0 of its sides, anywhere in it.
         rotation_deg: Largest turn in the picture's plane, either way.
         scale_range: Pictures are scaled by a factor drawn from it (log-uniform).
+        zoom_out_range: One whole picture in two goes to a drawn place on a canvas whose sides are
+            so many times its own, at least 1 (log-uniform), filled with its mean colour or a gray.
         brightness: Largest relative change of brightness.
+        gamma_range: Levels as shares of white are raised to a power drawn from it (log-uniform).
+        channel_gain: Largest relative change of red, green and blue each.
+        saturation: Largest relative change of the distance from gray.
+        hue_deg: Largest turn of the hue, either way.
         grayscale_probability: Share of pictures without colour.
         noise_augmentation: One picture in five gets Gaussian, salt and pepper or Poisson noise.
         contrast_augmentation: One picture in two gets 0.5-1.5 times its contrast.
+        blur_sigma: Largest standard deviation of a Gaussian blur. Like the next one in pixels
+            after the picture was placed: a canvas of a mosaic, a whole picture before the model
+            resizes it.
+        motion_blur_length: Longest straight path of a motion blur in pixels.
+        low_resolution_scale: Smallest factor by which a picture is shrunk before it is enlarged
+            to its size again; 1: never.
+        jpeg_quality_min: Lowest quality of a JPEG that the picture is compressed with, 99 being
+            the highest; 100: it is not.
+        degradation_probability: Share of pictures, or of a mosaic's tiles, that each of the last
+            four is done to, independently and only where it is on.
+        occlusion_probability: Share of faces that a rectangle or ellipse is put over, somewhere
+            in their box, filled with a colour, noise or another part of the picture; as many are
+            put anywhere else.
+        occlusion_size: Sides of it as shares of the box's: the range they are drawn from.
+        occlusion_max_hidden: Faces of which occluders hide a larger share of the projected points
+            are painted out; 1: labels always stay.
         mosaic_max_side: Up to this number of pictures squared are put on one canvas, each cropped
             around a face; 0 trains on whole pictures.
         mosaic_canvas: Side of that canvas in pixels.
@@ -141,8 +167,9 @@ class DataConfig:
         min_face_pixels: Faces whose box is smaller after augmentation are painted out.
     """
 
-    train_source: str = ""
-    val_source: str | None = None
+    train_source: tuple[str, ...] = ()
+    train_weights: tuple[float, ...] = ()
+    val_source: tuple[str, ...] = ()
     pose_mean: str | None = None
     pose_stddev: str | None = None
     threed_68_points: str | None = None
@@ -153,10 +180,23 @@ class DataConfig:
     random_crop: bool = False
     rotation_deg: float = 0.0
     scale_range: tuple[float, float] = (1.0, 1.0)
+    zoom_out_range: tuple[float, float] = (1.0, 1.0)
     brightness: float = 0.0
+    gamma_range: tuple[float, float] = (1.0, 1.0)
+    channel_gain: float = 0.0
+    saturation: float = 0.0
+    hue_deg: float = 0.0
     grayscale_probability: float = 0.0
     noise_augmentation: bool = False
     contrast_augmentation: bool = False
+    blur_sigma: float = 0.0
+    motion_blur_length: float = 0.0
+    low_resolution_scale: float = 1.0
+    jpeg_quality_min: int = 100
+    degradation_probability: float = 0.2
+    occlusion_probability: float = 0.0
+    occlusion_size: tuple[float, float] = (0.2, 0.6)
+    occlusion_max_hidden: float = 1.0
     mosaic_max_side: int = 0
     mosaic_canvas: int = 320
     mosaic_margin: tuple[float, float] = (2.0, 5.0)
@@ -164,15 +204,41 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         _check_choice(self, "unreadable_records", ("fatal", "skip"))
+        if self.train_weights and len(self.train_weights) != len(self.train_source):
+            raise InputError(
+                f"train_weights: give one for each of {len(self.train_source)} train_source"
+            )
+        if not all(0.001 <= weight <= 1000 for weight in self.train_weights):
+            raise InputError("train_weights: must be between 0.001 and 1000")
         for name in ("workers", "rotation_deg", "mosaic_max_side", "min_face_pixels"):
             _check_range(self, name, low=0)
-        for name in ("brightness", "grayscale_probability"):
+        for name in ("brightness", "saturation", "channel_gain"):
             _check_range(self, name, low=0, high=1)
+        for name in (
+            "grayscale_probability",
+            "degradation_probability",
+            "occlusion_probability",
+            "occlusion_max_hidden",
+        ):
+            _check_range(self, name, low=0, high=1)
+        _check_range(self, "hue_deg", low=0, high=180)
+        _check_range(self, "blur_sigma", low=0, high=100)
+        _check_range(self, "motion_blur_length", low=0, high=500)
+        _check_range(self, "low_resolution_scale", low=0.01, high=1)
+        _check_range(self, "jpeg_quality_min", low=1, high=100)
         _check_range(self, "mosaic_canvas", low=32)
-        for name in ("scale_range", "mosaic_margin"):
+        for name in (
+            "scale_range",
+            "zoom_out_range",
+            "gamma_range",
+            "mosaic_margin",
+            "occlusion_size",
+        ):
             low, high = getattr(self, name)
             if not 0 < low <= high:
                 raise InputError(f"{name}: two positive numbers, low first, not {low}, {high}")
+        if self.zoom_out_range[0] < 1:
+            raise InputError(f"zoom_out_range: at least 1, not {self.zoom_out_range[0]}")
         if (self.threed_68_points is None) != (self.threed_5_points is None):
             raise InputError("threed_68_points and threed_5_points: give both or none")
         if (self.pose_mean is None) != (self.pose_stddev is None):

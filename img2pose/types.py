@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,20 @@ class PoseStats:
             return cls(mean, stddev)
         except InputError as error:
             raise InputError(f"{mean_path}, {stddev_path}: {error}; {_STATS_REMEDY}") from error
+
+    @classmethod
+    def pooled(cls, parts: Sequence[PoseStats], weights: Sequence[float]) -> PoseStats:
+        """Statistics of several sets together.
+
+        Args:
+            parts: One of each set.
+            weights: How many faces each stands for; at least one is positive.
+        """
+        shares = np.array(weights, dtype=np.float64) / sum(weights)
+        means = np.stack([part.mean for part in parts])
+        mean = shares @ means
+        squares = np.stack([part.stddev for part in parts]) ** 2 + (means - mean) ** 2
+        return cls(mean, np.sqrt(shares @ squares))
 
     def write(self, mean_path: str | os.PathLike[str], stddev_path: str | os.PathLike[str]) -> None:
         """Writes the two `.npy` files, each whole or not at all."""

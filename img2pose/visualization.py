@@ -165,6 +165,41 @@ def draw_faces(
     return picture
 
 
+def draw_boxes(image: np.ndarray, boxes_xyxy: np.ndarray, color: Color = BOX_COLOR) -> np.ndarray:
+    """Draws boxes.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        boxes_xyxy: (N, 4) pixels; those that are not finite are left out.
+        color: RGB.
+
+    Returns:
+        A new picture (H, W, 3).
+    """
+    picture = np.ascontiguousarray(image).copy()
+    width = _line_width(picture.shape)
+    for box in boxes_xyxy[np.isfinite(boxes_xyxy).all(-1)]:
+        face_size = float((box[2:] - box[:2]).mean())
+        _draw_box(picture, box, color, max(1, min(width, round(face_size / 30))))
+    return picture
+
+
+def draw_caption(image: np.ndarray, text: str, font_size: int = 16) -> np.ndarray:
+    """Writes one line into the picture's left top corner.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        text: Cut off where the picture ends.
+        font_size: Pixels.
+
+    Returns:
+        A new picture (H, W, 3).
+    """
+    picture = np.ascontiguousarray(image).copy()
+    _draw_label(picture, text, np.zeros(4), font_size, BOX_COLOR)
+    return picture
+
+
 def _font_size(size_hw: Sequence[int], face_size: float) -> int:
     largest = max(12, round(math.hypot(*size_hw[:2]) / 40))
     return int(np.clip(round(face_size / 4), 10, largest))

@@ -97,6 +97,8 @@ def test_what_may_be_off_is_off_by_default_and_may_be_said_so() -> None:
         ("model: {box_x_factor: -1}", "box_x_factor"),
         ("model: {rpn_post_nms_test: 0}", "rpn_post_nms_test"),
         ("data: {unreadable_records: maybe}", "unreadable_records"),
+        ("data: {train_source: [a.lmdb], train_weights: [1, 2]}", "train_weights"),
+        ("data: {train_source: [a.lmdb], train_weights: [0]}", "train_weights"),
         ("optim: {precision: float64}", "precision"),
         ("optim: {channels_last: 1}", "channels_last"),
         ("optim: {decay_norms_and_biases: 0}", "decay_norms_and_biases"),

@@ -68,3 +68,13 @@ def test_above_keeps_the_greater_scores() -> None:
 def test_targets_check_their_lengths() -> None:
     with pytest.raises(ValueError, match=r"\(N, 4\)"):
         FaceTargets(torch.zeros(2, 4), torch.zeros(1, 6))
+
+
+def test_pooled_statistics_are_those_of_all_faces_together() -> None:
+    rng = np.random.default_rng(0)
+    sets = [rng.normal(loc, scale, (count, 6)) for loc, scale, count in ((0, 1, 50), (2, 0.5, 30))]
+    parts = [PoseStats(poses.mean(0), poses.std(0)) for poses in sets]
+    pooled = PoseStats.pooled(parts, [len(poses) for poses in sets])
+    together = np.concatenate(sets)
+    np.testing.assert_allclose(pooled.mean, together.mean(0))
+    np.testing.assert_allclose(pooled.stddev, together.std(0))

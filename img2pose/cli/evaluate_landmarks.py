@@ -74,7 +74,7 @@ def _open_pictures(args: argparse.Namespace) -> PictureSource:
     if args.lmdb is not None:
         if args.dataset_path is not None:
             raise InputError("--dataset_path: belongs to --json_list; leave it out with --lmdb")
-        return StoredPictures(PoseStore(args.lmdb), args.lmdb)
+        return StoredPictures(PoseStore(args.lmdb))
     if args.dataset_path is None:
         raise InputError("--json_list: also give --dataset_path, the folder of the images")
     return ListedPictures(args.json_list, args.dataset_path)

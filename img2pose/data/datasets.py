@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from img2pose.config import DataConfig
-from img2pose.data.store import PoseStore, Record
+from img2pose.data.sources import Mixture, RecordSource
+from img2pose.data.store import Record
 from img2pose.data.transforms import (
     Augmentation,
     Mosaic,
@@ -85,7 +86,8 @@ def to_image_and_targets(
 class _Reading:
     """Reads records for one sample and keeps account of them."""
 
-    store: PoseStore
+    store: RecordSource
+    mixture: Mixture
     references: PoseReferences
     skip_unreadable: bool
     rng: np.random.Generator
@@ -95,23 +97,20 @@ class _Reading:
     def picture(self, index: int) -> Picture:
         """The picture of a record or, if it cannot be read and may be skipped, of another."""
         while True:
-            key = self.store.key(index)
             try:
-                picture = read_picture(
-                    self.store[index], self.references, f"{self.store.path}: record {key}"
-                )
+                picture = read_picture(self.store[index], self.references, self.store.where(index))
             except InputError as error:
                 if not self.skip_unreadable:
                     raise
                 self.unreadable.append(str(error))
                 if len(self.unreadable) > _MOST_REPLACEMENTS:
                     raise InputError(
-                        f"{self.store.path}: {len(self.unreadable)} records drawn for one picture"
-                        f" cannot be read, the last one: {error}"
+                        f"{error}; it is the last of {len(self.unreadable)} records drawn for one"
+                        " picture that cannot be read"
                     ) from error
-                index = int(self.rng.integers(len(self.store)))
+                (index,) = self.mixture.draw(self.rng, 1)
             else:
-                self.records.append(key)
+                self.records.append(self.store.key(index))
                 return picture
 
     def sample(self, picture: Picture, min_face_pixels: float) -> Sample:
@@ -127,10 +126,11 @@ class FaceDataset(Dataset[Sample]):
     The seed of each depends on its index alone, so losses are the same each time.
     """
 
-    def __init__(self, store: PoseStore, config: DataConfig, references: PoseReferences) -> None:
+    def __init__(self, store: RecordSource, config: DataConfig, references: PoseReferences) -> None:
         self.store = store
         self.config = config
         self.references = references
+        self._mixture = Mixture([len(store)])
 
     def __len__(self) -> int:
         return len(self.store)
@@ -138,26 +138,33 @@ class FaceDataset(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         rng = np.random.default_rng((0, index))
         skip = self.config.unreadable_records == "skip"
-        reading = _Reading(self.store, self.references, skip, rng)
+        reading = _Reading(self.store, self._mixture, self.references, skip, rng)
         return reading.sample(reading.picture(index), self.config.min_face_pixels)
 
 
 class TrainingDataset(Dataset[Sample]):
-    """Augmented pictures of a store, asked for by (epoch, index).
+    """Augmented pictures of a store, asked for by (epoch, index, repeat).
 
-    What is drawn depends on (seed, epoch, index) alone, not on the process that draws it.
+    What is drawn depends on these and the seed alone, not on the process that draws it.
 
     Args:
         store: Records.
         config: What is drawn.
         references: The face that poses refer to.
         seed: Of all draws.
+        mixture: How often the other pictures of a mosaic come from each store; None: evenly.
     """
 
     def __init__(
-        self, store: PoseStore, config: DataConfig, references: PoseReferences, seed: int
+        self,
+        store: RecordSource,
+        config: DataConfig,
+        references: PoseReferences,
+        seed: int,
+        mixture: Mixture | None = None,
     ) -> None:
         self.store = store
+        self.mixture = Mixture([len(store)]) if mixture is None else mixture
         self.config = config
         self.references = references
         self.seed = seed
@@ -170,11 +177,11 @@ class TrainingDataset(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.store)
 
-    def __getitem__(self, epoch_and_index: tuple[int, int]) -> Sample:
-        epoch, index = epoch_and_index
-        rng = np.random.default_rng((self.seed, epoch, index))
+    def __getitem__(self, epoch_index_repeat: tuple[int, int, int]) -> Sample:
+        epoch, index, repeat = epoch_index_repeat
+        rng = np.random.default_rng((self.seed, epoch, index, repeat))
         skip = self.config.unreadable_records == "skip"
-        reading = _Reading(self.store, self.references, skip, rng)
+        reading = _Reading(self.store, self.mixture, self.references, skip, rng)
         picture = self._draw(index, reading)
         return reading.sample(picture, self.config.min_face_pixels)
 
@@ -183,6 +190,6 @@ class TrainingDataset(Dataset[Sample]):
 
     def _mosaic(self, index: int, reading: _Reading) -> Picture:
         tiles_a_side = self._compose.draw_side(reading.rng)
-        others = reading.rng.integers(len(self.store), size=tiles_a_side**2 - 1)
-        pictures = [reading.picture(chosen) for chosen in (index, *others.tolist())]
+        others = self.mixture.draw(reading.rng, tiles_a_side**2 - 1)
+        pictures = [reading.picture(chosen) for chosen in (index, *others)]
         return self._compose(pictures, reading.rng)

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import cv2
-import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler
 
 from img2pose.data.datasets import FaceDataset, Sample, TrainingDataset
+from img2pose.data.sources import Mixture
 from img2pose.errors import InputError
 
 Batch = list[Sample]
@@ -19,8 +19,8 @@ Batch = list[Sample]
 _GRACE_SECONDS = 30
 
 
-class EpochBatches(Sampler[list[tuple[int, int]]]):
-    """What each process reads for each step of an epoch: lists of (epoch, index).
+class EpochBatches(Sampler[list[tuple[int, int, int]]]):
+    """What each process reads for each step of an epoch: lists of (epoch, index, repeat).
 
     The order depends on (seed, epoch) alone. A step takes the next `step_size` of it, whose
     consecutive parts go to the processes: so N processes with batches of B learn from the same
@@ -28,7 +28,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
     another epoch. The epoch travels with the index, so worker processes that live on know it too.
 
     Args:
-        count: Records of the store.
+        mixture: What an epoch consists of.
         batch_size: Pictures a batch.
         seed: Of the order.
         process: Which of the processes this is.
@@ -45,7 +45,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
 
     def __init__(
         self,
-        count: int,
+        mixture: Mixture,
         *,
         batch_size: int,
         seed: int,
@@ -53,7 +53,8 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         processes: int = 1,
         batches_a_step: int = 1,
     ) -> None:
-        self.count = count
+        self.mixture = mixture
+        self.count = count = len(mixture)
         self.batch_size = batch_size
         self.seed = seed
         self.process = process
@@ -82,12 +83,12 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
     def __len__(self) -> int:
         return self.steps_left * self.batches_a_step
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count).tolist()
+    def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
+        order = self.mixture.epoch(self.seed, self.epoch)
         for start in range(self.samples_done, self.count - self.step_size + 1, self.step_size):
             for batch in range(self.batches_a_step):
                 part = start + (batch * self.processes + self.process) * self.batch_size
-                yield [(self.epoch, index) for index in order[part : part + self.batch_size]]
+                yield [(self.epoch, *picture) for picture in order[part : part + self.batch_size]]
 
 
 class SharedBatches(Sampler[list[int]]):

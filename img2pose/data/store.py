@@ -155,9 +155,7 @@ class PoseStore:
                 check_record(packed, info)
             return unpack_record(packed)
         except _DAMAGES as error:
-            raise InputError(
-                f"{self.path}: record {self.key(index)} is damaged ({error}); {_REMEDY}"
-            ) from error
+            raise InputError(f"{self.where(index)} is damaged ({error}); {_REMEDY}") from error
 
     def info(self, index: int) -> RecordInfo | None:
         """What the record itself does not hold; None in stores without it, as published.
@@ -174,12 +172,16 @@ class PoseStore:
             return unpack_info(packed)
         except _DAMAGES as error:
             raise InputError(
-                f"{self.path}: the info of record {self.key(index)} is damaged ({error}); {_REMEDY}"
+                f"{self.where(index)} has a damaged info ({error}); {_REMEDY}"
             ) from error
 
     def key(self, index: int) -> str:
         """What a record is called."""
         return self._keys[index].decode()
+
+    def where(self, index: int) -> str:
+        """A record's store and key, for messages."""
+        return f"{self.path}: record {self.key(index)}"
 
     def report(self) -> dict[str, Any]:
         """What its maker counted and left out (`conversion.Tally`); empty if it does not tell.

@@ -9,7 +9,6 @@ of what all of them found:
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from types import MappingProxyType
@@ -18,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from img2pose.data.annotations import Annotation
-from img2pose.data.store import PoseStore
+from img2pose.data.sources import RecordSource
 from img2pose.evaluation.landmarks import (
     JudgedPicture,
     LandmarkEvaluation,
@@ -176,11 +175,11 @@ class LandmarkEvaluator:
         }
 
 
-def _landmark_evaluator(store: PoseStore, path: str | os.PathLike[str]) -> LandmarkEvaluator:
-    return LandmarkEvaluator(StoredPictures(store, path))
+def _landmark_evaluator(store: RecordSource) -> LandmarkEvaluator:
+    return LandmarkEvaluator(StoredPictures(store))
 
 
-# A store and its path -> evaluator, by the name that a configuration gives.
-EVALUATORS: Mapping[str, Callable[[PoseStore, str], Evaluator]] = MappingProxyType(
+# Stores -> evaluator, by the name that a configuration gives.
+EVALUATORS: Mapping[str, Callable[[RecordSource], Evaluator]] = MappingProxyType(
     {"landmarks": _landmark_evaluator}
 )

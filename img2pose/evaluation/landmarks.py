@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from img2pose.data.annotations import Annotation, read_annotation, read_annotation_list
-from img2pose.data.store import PoseStore
+from img2pose.data.sources import RecordSource
 from img2pose.errors import InputError
 from img2pose.evaluation.metrics import (
     average_precision,
@@ -469,18 +469,16 @@ class StoredPictures:
 
     Args:
         store: Its landmarks count here; its poses do not.
-        name: Its path, for messages and image names.
     """
 
-    def __init__(self, store: PoseStore, name: str | os.PathLike[str]) -> None:
+    def __init__(self, store: RecordSource) -> None:
         self._store = store
-        self._name = os.fspath(name)
 
     def __len__(self) -> int:
         return len(self._store)
 
     def __getitem__(self, index: int) -> tuple[Annotation, np.ndarray]:
         record = self._store[index]
-        label = f"{self._name}:{index}"
+        label = self._store.where(index)
         annotation = Annotation(label, record.boxes_xyxy, record.landmarks, Path(label))
         return annotation, decode_image(record.image_bytes, label, upright=False)

@@ -7,7 +7,7 @@ import datetime
 import json
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from img2pose.data.loaders import (
     training_loader,
     validation_loader,
 )
+from img2pose.data.sources import JoinedStores, Mixture
 from img2pose.data.store import PoseStore
 from img2pose.errors import InputError
 from img2pose.evaluation.evaluators import EVALUATORS
@@ -75,6 +76,10 @@ def _references(config: TrainConfig) -> PoseReferences:
     return PoseReferences.from_files(points_68=points_68, points_5=points_5)
 
 
+def _open_stores(paths: Sequence[str], references: PoseReferences) -> JoinedStores:
+    return JoinedStores([_open_store(path, references) for path in paths])
+
+
 def _open_store(path: str, references: PoseReferences) -> PoseStore:
     store = PoseStore(path)
     if store.meta is not None and store.meta.references_sha256 != references.sha256:
@@ -93,7 +98,30 @@ def _given_stats(config: TrainConfig) -> PoseStats | None:
     return PoseStats.from_files(data.pose_mean, data.pose_stddev)
 
 
-def _new_model(config: TrainConfig, references: PoseReferences, device: torch.device) -> Img2Pose:
+def _stats_beside(stores: JoinedStores, weights: Sequence[float]) -> PoseStats:
+    """Statistics of the stores' files, pooled."""
+    parts, counts = [], []
+    for store, weight in zip(stores.stores, weights, strict=True):
+        stem = store.path.with_suffix("")
+        parts.append(PoseStats.from_files(f"{stem}_pose_mean.npy", f"{stem}_pose_stddev.npy"))
+        if len(stores.stores) == 1:
+            return parts[0]
+        if store.meta is None:
+            raise InputError(
+                f"{store.path}: does not say how many faces its statistics are of; give --pose_mean"
+                " and --pose_stddev"
+            )
+        counts.append(weight * store.meta.posed_faces)
+    return PoseStats.pooled(parts, counts)
+
+
+def _new_model(
+    config: TrainConfig,
+    references: PoseReferences,
+    stores: JoinedStores,
+    mixture: Mixture,
+    device: torch.device,
+) -> Img2Pose:
     stats = _given_stats(config)
     if config.pretrained_path is not None:
         # Weights are of use with the statistics they were trained with, which our files carry.
@@ -106,8 +134,7 @@ def _new_model(config: TrainConfig, references: PoseReferences, device: torch.de
             **settings,
         )
     if stats is None:
-        stem = Path(config.data.train_source).with_suffix("")
-        stats = PoseStats.from_files(f"{stem}_pose_mean.npy", f"{stem}_pose_stddev.npy")
+        stats = _stats_beside(stores, mixture.weights)
     model = Img2Pose(config.model, stats, references)
     model.to(device)
     return model
@@ -158,10 +185,9 @@ def _state_to_resume(
 def _validation(
     config: TrainConfig, references: PoseReferences, processes: Processes
 ) -> Validation | None:
-    source = config.data.val_source
     if unknown := [name for name in config.evaluators if name not in EVALUATORS]:
         raise InputError(f"evaluators: no {', '.join(unknown)}; there are {', '.join(EVALUATORS)}")
-    if source is None:
+    if not config.data.val_source:
         needed_by = {
             "plateau": config.optim.schedule == "plateau",
             "early_stop_patience": config.optim.early_stop_patience > 0,
@@ -172,7 +198,7 @@ def _validation(
             if needed:
                 raise InputError(f"val_source: {name} needs an LMDB (--val_source)")
         return None
-    store = _open_store(source, references)
+    store = _open_stores(config.data.val_source, references)
     pictures = validation_loader(
         FaceDataset(store, config.data, references),
         batch_size=config.optim.batch_size,
@@ -180,9 +206,9 @@ def _validation(
         process=processes.rank,
         processes=processes.count,
     )
-    evaluators = tuple(EVALUATORS[name](store, source) for name in config.evaluators)
+    evaluators = tuple(EVALUATORS[name](store) for name in config.evaluators)
     skip = config.data.unreadable_records == "skip"
-    return Validation(pictures, store, source, evaluators, skip, processes)
+    return Validation(pictures, store, evaluators, skip, processes)
 
 
 def _monitor_is_higher_better(config: TrainConfig, validation: Validation | None) -> bool:
@@ -223,11 +249,13 @@ class Run:
         check_output_folder(self.folder.path)
         self.device = processes.device(config.device)
         references = _references(config)
-        store = _open_store(config.data.train_source, references)
+        stores = _open_stores(config.data.train_source, references)
+        counts = [len(store) for store in stores.stores]
+        mixture = Mixture(counts, config.data.train_weights or None)
         self.validation = _validation(config, references, processes)
         higher_is_better = _monitor_is_higher_better(config, self.validation)
         order = EpochBatches(
-            len(store),
+            mixture,
             batch_size=config.optim.batch_size,
             seed=config.optim.seed,
             process=processes.rank,
@@ -238,14 +266,14 @@ class Run:
         torch.manual_seed(config.optim.seed)
         found = _state_to_resume(config, self.folder, resume_path)
         if found is None:
-            model = _new_model(config, references, self.device)
+            model = _new_model(config, references, stores, mixture, self.device)
         else:
             model = _resumed_model(config, *found, self.device)
             config = dataclasses.replace(config, model=model.config)
         freeze(model, config.optim.frozen)
         self.config = config
         self.plain_config = _plain_config(config)
-        dataset = TrainingDataset(store, config.data, references, config.optim.seed)
+        dataset = TrainingDataset(stores, config.data, references, config.optim.seed, mixture)
         self.trainer = Trainer(
             config,
             model,
@@ -258,6 +286,20 @@ class Run:
             self.trainer.resume(found[1])
         self.resumed_from = None if found is None else found[0]
         self._reported: set[str] = set()
+
+    def check_common_start(self) -> None:
+        """Makes sure that all processes go on from the same place; each has to call it.
+
+        Raises:
+            InputError: They do not.
+        """
+        order = self.trainer.order
+        places = self.processes.gather((order.epoch, order.samples_done))
+        if len(set(places)) > 1:
+            raise InputError(
+                f"{self.folder.last}: not all processes find the same checkpoint there; give a"
+                " --workspace that all machines share, or copy the file to each"
+            )
 
     def facts(self, command: str | None) -> dict[str, Any]:
         """What `run.json` says: of this start and those before it."""
@@ -374,7 +416,7 @@ class Run:
             "epoch": self.trainer.order.epoch + 1,
             # JSON knows no NaN.
             "values": {n: v if math.isfinite(v) else str(v) for n, v in error.values.items()},
-            "train_source": self.config.data.train_source,
+            "train_source": list(self.config.data.train_source),
             "records": error.records,
         }
         path = self.folder.path / f"not_finite_step_{error.step:06d}.json"
@@ -432,6 +474,8 @@ def train(
         stop = stack.enter_context(stop_on_signals())
         with processes.one_error():
             run = Run(config, resume_path, processes)
+        with processes.one_error():
+            run.check_common_start()
             if processes.is_main:
                 stack.enter_context(run.folder.claimed())
         stack.callback(end_workers, run.trainer.training)

@@ -258,7 +258,7 @@ class Trainer:
         norm = self._clip_gradients()
         asked = sums.new_tensor([float(stop_requested)])
         shared = self.processes.sum(torch.cat([sums, asked]))
-        # The one time in a step that the host waits for the device.
+        # Read back together, so that the host waits once for them all.
         *parts_now, asked_now, norm_now = torch.cat([shared, norm[None].to(shared)]).tolist()
         values = {"loss": sum(parts_now), **dict(zip(names, parts_now, strict=True))}
         values["gradient_norm"] = norm_now

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from img2pose.data.datasets import Sample
 from img2pose.data.loaders import batches
-from img2pose.data.store import PoseStore
+from img2pose.data.sources import RecordSource
 from img2pose.errors import InputError
 from img2pose.evaluation.evaluators import LOWEST_SCORE, Evaluator
 from img2pose.evaluation.landmarks import StoredPictures
@@ -83,15 +83,13 @@ class Validation:
     Attributes:
         pictures: Batches of this process.
         store: All pictures.
-        source: The store's path.
         evaluators: Run after the losses.
         skip_unreadable: Leave damaged records out instead of ending.
         processes: Which this is of several.
     """
 
     pictures: DataLoader[Sample]
-    store: PoseStore
-    source: str
+    store: RecordSource
     evaluators: tuple[Evaluator, ...]
     skip_unreadable: bool
     processes: Processes = ALONE
@@ -155,7 +153,7 @@ class Validation:
         """
         try:
             detector = Detector(model, score_threshold=LOWEST_SCORE)
-            return prediction_sheet(StoredPictures(self.store, self.source), detector, count)
+            return prediction_sheet(StoredPictures(self.store), detector, count)
         except InputError as error:
             logger.warning("no sheet of validation pictures: %s", error)
             return None

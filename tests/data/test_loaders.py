@@ -23,6 +23,7 @@ from img2pose.data.loaders import (
     training_loader,
     validation_loader,
 )
+from img2pose.data.sources import Mixture
 from img2pose.data.store import PoseStore
 from img2pose.errors import InputError
 from img2pose.references import PoseReferences
@@ -32,7 +33,7 @@ COUNTS = st.integers(1, 4)
 SEEDS = st.integers(0, 2**32)
 
 
-def steps_of(orders: list[EpochBatches]) -> list[list[tuple[int, int]]]:
+def steps_of(orders: list[EpochBatches]) -> list[list[tuple[int, int, int]]]:
     """What the processes together read in each step, in the order of the epoch."""
     a_step = orders[0].batches_a_step
     rounds = [list(chain.from_iterable(parts)) for parts in zip(*orders, strict=True)]
@@ -47,7 +48,7 @@ def orders_of(
 ) -> list[EpochBatches]:
     return [
         EpochBatches(
-            count,
+            Mixture([count]),
             batch_size=batch_size,
             seed=seed,
             process=process,
@@ -65,7 +66,7 @@ def test_processes_and_batches_together_read_the_steps_of_one_large_batch(
 ) -> None:
     step_size = batch_size * processes * batches_a_step
     orders = orders_of(step_size + more, batch_size, processes, batches_a_step, seed)
-    alone = EpochBatches(step_size + more, batch_size=step_size, seed=seed)
+    alone = EpochBatches(Mixture([step_size + more]), batch_size=step_size, seed=seed)
     for order in (*orders, alone):
         order.epoch = epoch
         assert len(list(order)) == len(order)
@@ -80,11 +81,11 @@ def test_an_epoch_takes_each_record_once_but_for_what_fills_no_step(
     count: int, batch_size: int, seed: int, epoch: int
 ) -> None:
     count += batch_size
-    order = EpochBatches(count, batch_size=batch_size, seed=seed)
+    order = EpochBatches(Mixture([count]), batch_size=batch_size, seed=seed)
     order.epoch = epoch
     keys = list(chain.from_iterable(order))
-    indices = [index for _, index in keys]
-    assert {of for of, _ in keys} == {epoch}
+    indices = [index for _, index, _ in keys]
+    assert {(of, repeat) for of, _, repeat in keys} == {(epoch, 0)}
     assert len(indices) == len(set(indices)) == count - count % batch_size
     assert set(indices) <= set(range(count))
 
@@ -92,9 +93,9 @@ def test_an_epoch_takes_each_record_once_but_for_what_fills_no_step(
 def test_each_epoch_and_seed_has_an_order_of_its_own() -> None:
     orders = []
     for seed, epoch in ((0, 0), (0, 1), (0, 2), (1, 0), (0, 0)):
-        order = EpochBatches(20, batch_size=20, seed=seed)
+        order = EpochBatches(Mixture([20]), batch_size=20, seed=seed)
         order.epoch = epoch
-        orders.append(tuple(index for _, index in next(iter(order))))
+        orders.append(tuple(index for _, index, _ in next(iter(order))))
     assert len(set(orders[:4])) == 4
     assert orders[4] == orders[0]
 
@@ -106,7 +107,7 @@ def test_a_pass_begins_where_another_number_of_processes_ended(
 ) -> None:
     step_size = batch_size * processes * batches_a_step
     count = step_size + more
-    whole = list(chain.from_iterable(EpochBatches(count, batch_size=1, seed=3)))
+    whole = list(chain.from_iterable(EpochBatches(Mixture([count]), batch_size=1, seed=3)))
     done = data.draw(st.integers(0, count))
     orders = orders_of(count, batch_size, processes, batches_a_step, 3)
     for order in orders:
@@ -118,9 +119,10 @@ def test_a_pass_begins_where_another_number_of_processes_ended(
 
 
 def test_too_few_records_for_one_step_are_refused() -> None:
-    assert EpochBatches(12, batch_size=2, seed=0, processes=3, batches_a_step=2).steps_left == 1
+    (order, *_) = orders_of(12, batch_size=2, processes=3, batches_a_step=2, seed=0)
+    assert order.steps_left == 1
     with pytest.raises(InputError, match=r"^batch_size: .* 12 pictures .* only 11;"):
-        EpochBatches(11, batch_size=2, seed=0, processes=3, batches_a_step=2)
+        orders_of(11, batch_size=2, processes=3, batches_a_step=2, seed=0)
 
 
 @given(st.integers(0, 50), COUNTS, st.integers(1, 6))
@@ -153,7 +155,7 @@ def test_workers_change_nothing_and_know_the_epoch_and_bear_signals(
     store: PoseStore, references: PoseReferences
 ) -> None:
     dataset = TrainingDataset(store, MOSAIC, references, seed=0)
-    order = EpochBatches(len(store), batch_size=2, seed=0)
+    order = EpochBatches(Mixture([len(store)]), batch_size=2, seed=0)
     loaders = [training_loader(dataset, order, workers) for workers in (0, 2)]
     seeds = []
     for epoch in (0, 1):

@@ -59,7 +59,7 @@ def test_pictures_without_faces_are_augmented(
     dataset = TrainingDataset(negatives, config, references, seed=0)
     for epoch in range(6):
         for index in range(2):
-            assert_without_faces(dataset[(epoch, index)])
+            assert_without_faces(dataset[(epoch, index, 0)])
 
 
 def test_a_batch_without_faces_is_learnt_from(

@@ -140,8 +140,12 @@ def test_a_record_that_is_not_the_stored_one_is_named(tmp_path: Path) -> None:
     ("key", "damage", "message"),
     [
         (b"0:info", None, "lacks 0:info"),
-        (b"0:info", lambda value: value.replace(b"size_hw", b"size_hx"), "info of record 0 is"),
-        (b"0:info", lambda value: b"\xc1", "info of record 0 is damaged"),
+        (
+            b"0:info",
+            lambda value: value.replace(b"size_hw", b"size_hx"),
+            "record 0 has a damaged info",
+        ),
+        (b"0:info", lambda value: b"\xc1", "0 has a damaged info"),
         (b"__meta__", None, "note is damaged"),
         (b"__meta__", lambda value: value.replace(b"image", b"imagf"), "note is damaged"),
         (b"__meta__", lambda value: value.replace(b"made", b"mode"), "note is damaged"),

@@ -225,7 +225,7 @@ def test_every_figure_that_may_steer_is_one_of_the_summary(pictures: FakePicture
 
 def test_an_evaluator_by_its_name_judges_a_store(face_dataset: Path, small_model: Img2Pose) -> None:
     path = str(face_dataset / "val.lmdb")
-    evaluator = EVALUATORS["landmarks"](PoseStore(path), path)
+    evaluator = EVALUATORS["landmarks"](PoseStore(path))
     assert (evaluator.name, len(evaluator)) == ("landmarks", 2)
     detector = Detector(small_model, score_threshold=LOWEST_SCORE)
     figures = evaluator.summarise(evaluator.judge(detector, range(2)))
@@ -237,7 +237,7 @@ def test_an_evaluator_by_its_name_judges_a_store(face_dataset: Path, small_model
 def test_the_registry_names_evaluators_as_they_name_themselves(face_dataset: Path) -> None:
     path = str(face_dataset / "val.lmdb")
     for key, build in EVALUATORS.items():
-        assert build(PoseStore(path), path).name == key
+        assert build(PoseStore(path)).name == key
 
 
 def test_a_damaged_picture_is_an_input_error_of_the_rank_that_reads_it(

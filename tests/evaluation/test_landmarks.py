@@ -269,10 +269,10 @@ def test_lists_and_stores_give_the_same_pictures(
     write_store("list.lmdb", [record], StoreMeta("box", references.sha256, "own"))
 
     listed = ListedPictures("list.txt", ".")
-    stored = StoredPictures(PoseStore("list.lmdb"), "list.lmdb")
+    stored = StoredPictures(PoseStore("list.lmdb"))
     assert len(listed) == len(stored) == 1
     assert listed[0][0].image_path == "a.png"
-    assert stored[0][0].image_path == "list.lmdb:0"
+    assert stored[0][0].image_path == "list.lmdb: record 0"
     for found, picture in (listed[0], stored[0]):
         np.testing.assert_array_equal(picture, image)
         np.testing.assert_allclose(found.boxes_xyxy, annotation.boxes_xyxy)
@@ -319,8 +319,12 @@ def test_a_store_tells_which_record_is_damaged(references: PoseReferences, tmp_p
         environment.begin(write=True) as transaction,
     ):
         transaction.put(b"1", b"words")
-    pictures = StoredPictures(PoseStore(path), path)
-    for index, message in ((1, "list.lmdb: record 1 is damaged"), (2, "lmdb:2"), (3, "lmdb:3")):
+    pictures = StoredPictures(PoseStore(path))
+    for index, message in (
+        (1, "list.lmdb: record 1 is damaged"),
+        (2, "lmdb: record 2"),
+        (3, "lmdb: record 3"),
+    ):
         with pytest.raises(InputError, match=message):
             pictures[index]
     assert [pictures[index][1].shape for index in (0, 4)] == [(*SIZE_HW, 3)] * 2

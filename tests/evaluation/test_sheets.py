@@ -18,7 +18,7 @@ from img2pose.visualization import GREEN
 @pytest.fixture
 def pictures(face_dataset: Path) -> StoredPictures:
     """Four pictures."""
-    return StoredPictures(PoseStore(face_dataset / "train.lmdb"), "train.lmdb")
+    return StoredPictures(PoseStore(face_dataset / "train.lmdb"))
 
 
 def test_indices_are_evenly_spaced_from_first_to_last() -> None:

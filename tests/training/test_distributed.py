@@ -71,10 +71,12 @@ def test_counting_ahead_leaves_the_norms_statistics(face_dataset: Path) -> None:
     assert weights["backbone.body.bn1.num_batches_tracked"] == 2
 
 
-def torchrun(*arguments: str, count: int = 2) -> subprocess.CompletedProcess[str]:
+def torchrun(
+    *arguments: str, count: int = 2, script: Path = ROOT / "train.py"
+) -> subprocess.CompletedProcess[str]:
     launcher = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={count}"]
     return subprocess.run(
-        [*launcher, "--standalone", "train.py", *arguments],
+        [*launcher, "--standalone", str(script), *arguments],
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -168,6 +170,30 @@ def test_bad_input_is_told_once(face_dataset: Path, tmp_path: Path) -> None:
     assert done.returncode != 0
     assert len([line for line in done.stderr.splitlines() if line.startswith("error: ")]) == 1
     assert not (tmp_path / "run").exists()
+
+
+APART = """
+import os, sys
+from img2pose.cli.train import main
+# As on machines that share no storage: each process has a workspace of its own.
+sys.exit(main([*sys.argv[2:], "--workspace", sys.argv[1] + os.environ["RANK"]]))
+"""
+
+
+def test_processes_that_see_different_checkpoints_are_refused(
+    face_dataset: Path, tmp_path: Path
+) -> None:
+    script = tmp_path / "apart.py"
+    script.write_text(APART)
+    # One process began the run alone.
+    settings = flags(face_dataset, tmp_path / "workspace", optim__epochs=1)
+    assert main([*settings, "--workspace", str(tmp_path / "workspace0")]) == 0
+    settings = flags(face_dataset, tmp_path / "workspace", optim__epochs=1)
+    done = torchrun(str(tmp_path / "workspace"), *settings, script=script)
+    assert done.returncode != 0
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert "that all machines share" in errors[0]
 
 
 def test_without_torchrun_there_is_one_process(

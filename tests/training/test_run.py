@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -27,6 +28,7 @@ from img2pose.training.run import StoppedError, train
 from img2pose.training.run_folder import RunFolder
 from img2pose.training.trainer import NotFiniteError
 from img2pose.training.validation import Validation
+from img2pose.types import PoseStats
 from img2pose.versions import package_versions
 from tests.settings import SMALL_MODEL
 from tests.training import kill_and_resume
@@ -380,6 +382,32 @@ def test_other_references_than_the_labels_are_refused(
     assert not (tmp_path / "run").exists()
 
 
+def test_several_stores_are_trained_on_by_their_weights(face_dataset: Path, tmp_path: Path) -> None:
+    train_lmdb, val_lmdb = face_dataset / "train.lmdb", face_dataset / "val.lmdb"
+    other = tmp_path / "other.lmdb"
+    other.write_bytes(val_lmdb.read_bytes())
+    settings = {
+        "data.train_source": f"{train_lmdb}, {other}",
+        "data.train_weights": "0.5, 3",
+        "data.val_source": f"{val_lmdb}, {other}",
+        "evaluators": "landmarks",
+        "optim.epochs": 1,
+    }
+    with pytest.raises(InputError, match=r"other_pose_mean\.npy"):
+        train(small_run(face_dataset, tmp_path, **settings))
+    first = PoseStats.from_files(
+        face_dataset / "train_pose_mean.npy", face_dataset / "train_pose_stddev.npy"
+    )
+    second = PoseStats(first.mean + 1, first.stddev * 2)
+    second.write(tmp_path / "other_pose_mean.npy", tmp_path / "other_pose_stddev.npy")
+    best = train(small_run(face_dataset, tmp_path, **settings))
+    # Half of four pictures and three times two make four steps of two.
+    assert metrics_of(tmp_path / "run", "train")[-1]["step"] == 4
+    pooled = PoseStats.pooled([first, second], [0.5 * 4, 3 * 2])
+    np.testing.assert_allclose(load_model(best).pose_stats.mean, pooled.mean, rtol=1e-6)
+    np.testing.assert_allclose(load_model(best).pose_stats.stddev, pooled.stddev, rtol=1e-6)
+
+
 def test_a_run_is_not_overwritten(face_dataset: Path, tmp_path: Path) -> None:
     config = small_run(face_dataset, tmp_path, **{"optim.epochs": 1})
     train(config)
@@ -392,7 +420,7 @@ def test_a_run_is_not_overwritten(face_dataset: Path, tmp_path: Path) -> None:
 
 def test_plateau_needs_validation(face_dataset: Path, tmp_path: Path) -> None:
     config = small_run(face_dataset, tmp_path, **{"optim.schedule": "plateau"})
-    data = dataclasses.replace(config.data, val_source=None)
+    data = dataclasses.replace(config.data, val_source=())
     with pytest.raises(InputError, match="val_source"):
         train(dataclasses.replace(config, data=data))
 
