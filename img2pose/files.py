@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -138,6 +139,13 @@ def link_or_copy(source: Path, target: Path) -> None:
 def unfinished_files(folder: Path) -> list[Path]:
     """What `replace_when_complete` left in a folder when its process was killed."""
     return sorted(folder.glob(".*.part*"))
+
+
+def leftovers_of(target: Path) -> list[Path]:
+    """The same, of one file; whoever removes them must know that no other process writes it."""
+    # The eight characters are `tempfile`'s.
+    pattern = f".{glob.escape(target.stem)}.????????.part{glob.escape(target.suffix)}"
+    return sorted(target.parent.glob(pattern))
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from img2pose.files import replace_when_complete, write_json, write_npy, write_text
+from img2pose.files import leftovers_of, replace_when_complete, write_json, write_npy, write_text
 
 
 def test_a_file_appears_whole_and_makes_its_folder(tmp_path: Path) -> None:
@@ -44,3 +45,14 @@ def test_permissions_are_those_of_a_new_file(tmp_path: Path) -> None:
     (tmp_path / "plain").touch()
     write_text(tmp_path / "written", "x")
     assert (tmp_path / "written").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_leftovers_of_a_killed_process_are_told_apart(tmp_path: Path) -> None:
+    targets = [tmp_path / name for name in ("a.txt", "a.npy", "ab.txt", "a.b.txt", "a[0].txt")]
+    parts = {}
+    with ExitStack() as stack:
+        for target in targets:
+            parts[target] = stack.enter_context(replace_when_complete(target))
+        for target in targets:
+            assert leftovers_of(target) == [parts[target]]
+    assert [leftovers_of(target) for target in targets] == [[]] * len(targets)

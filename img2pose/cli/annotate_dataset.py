@@ -27,7 +27,6 @@ from img2pose.annotators.labelling import (
 )
 from img2pose.annotators.protocol import FaceDetector, checked_faces
 from img2pose.cli.exit_codes import exit_code_from_errors
-from img2pose.cli.worker_processes import map_in_processes
 from img2pose.data.annotations import (
     Annotation,
     read_annotation,
@@ -35,6 +34,7 @@ from img2pose.data.annotations import (
     write_annotation,
     write_annotation_list,
 )
+from img2pose.data.worker_processes import map_in_processes
 from img2pose.errors import InputError, OutputError
 from img2pose.files import check_output_folder, write_json, write_text
 from img2pose.images import read_image

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
+import lmdb
 import numpy as np
 import pytest
 
 import img2pose
 from img2pose.cli.convert_json_list_to_lmdb import main
+from img2pose.data import conversion
 from img2pose.data.annotations import read_annotation
 from img2pose.data.labels import fit_labels
 from img2pose.data.store import PoseStore, Record
@@ -146,7 +150,9 @@ def test_counts_tell_what_was_left_out(dataset: Path, capsys: pytest.CaptureFixt
     annotate("p3")
     assert run() == 0
     assert [len(record) for record in PoseStore("out/train.lmdb")] == [1, 2, 1]
-    assert capsys.readouterr().out.splitlines()[1:] == [
+    *lines, speed = capsys.readouterr().out.splitlines()[1:]
+    assert float(speed.removeprefix("images a second: ")) > 0
+    assert lines == [
         "images: 3",
         "faces: 4",
         "  with pose: 3",
@@ -154,8 +160,39 @@ def test_counts_tell_what_was_left_out(dataset: Path, capsys: pytest.CaptureFixt
         "boxes without area, left out: 1",
         "faces whose landmarks no pose fits: 0",
         "images without a posed face, dropped: 2 (1 faces)",
+        "  no face annotated: 1",
+        "  no face with known landmarks: 1",
         "images skipped: 0",
     ]
+    assert output_names() == ["train.lmdb", "train_dropped.txt"]
+    assert Path("out/train_dropped.txt").read_text().splitlines() == [
+        "p0.json\t1 boxes without area",
+        "p2.json\tno face with known landmarks",
+        "p3.json\tno face annotated",
+    ]
+
+
+def test_negatives_are_kept_on_demand(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    annotate("p1", np.full((5, 2), -1.0), bboxes=[[1, 1, 9, 9]])
+    annotate("p3")
+    assert run("--keep-negatives", "--train") == 0
+    assert [len(record) for record in PoseStore("out/train.lmdb")] == [1, 1, 1, 0, 1]
+    assert [record.has_pose.sum() for record in PoseStore("out/train.lmdb")] == [1, 0, 1, 0, 1]
+    assert output_names() == ["train.lmdb", "train_pose_mean.npy", "train_pose_stddev.npy"]
+    assert "images without a posed face, kept: 2 (1 faces)" in capsys.readouterr().out
+    write_list("p3.json")
+    assert run("--keep_negatives", "--overwrite") == 0
+    assert [len(record) for record in PoseStore("out/train.lmdb")] == [0]
+
+
+def test_records_say_where_they_come_from(dataset: Path) -> None:
+    annotate("p1", face(1), label_source="yunet")
+    assert run() == 0
+    store = PoseStore("out/train.lmdb")
+    infos = [store.info(index) for index in range(5)]
+    assert [info.image_path for info in infos if info] == [f"p{k}.png" for k in range(5)]
+    assert {info.size_hw for info in infos if info} == {SIZE_HW}
+    assert [info.label_source for info in infos if info] == [None, "yunet", None, None, None]
 
 
 def records_equal(one: Record, other: Record) -> bool:
@@ -387,6 +424,258 @@ def test_outputs_are_replaced_on_demand_only(
     assert run("--train", "--overwrite") == 0
     assert len(PoseStore("out/train.lmdb")) == 2
     assert output_names() == sorted(before)
+
+
+def contents(folder: str = "out") -> dict[str, tuple[int, bytes]]:
+    return {p.name: (p.stat().st_ino, p.read_bytes()) for p in Path(folder).iterdir()}
+
+
+def test_the_same_command_again_changes_nothing(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    annotate("p3")
+    assert run("--train", "--skip-bad") == 0
+    before = contents()
+    assert len(before) == 5
+    capsys.readouterr()
+    assert run("--train", "--skip-bad") == 0
+    assert capsys.readouterr().out == "out/train.lmdb: up to date\n"
+    assert contents() == before
+    # What lacks beside the store follows from it.
+    lost = set(before) - {"train.lmdb"}
+    for name in lost:
+        Path("out", name).unlink()
+    assert run("--train", "--skip-bad", "--num_workers", "1") == 0
+    assert {Path(line).name for line in capsys.readouterr().out.splitlines()[1:]} == lost
+    assert {name: text for name, (_, text) in contents().items()} == {
+        name: text for name, (_, text) in before.items()
+    }
+
+
+def other_face() -> None:
+    annotate("p2", face(7))
+
+
+def other_image() -> None:
+    with open("images/p2.png", "ab") as file:
+        file.write(b"a")
+
+
+def shorter_list() -> None:
+    write_list("p0.json", "p1.json")
+
+
+def another_store() -> None:
+    Path("out/train.lmdb").write_bytes(b"no store")
+
+
+@pytest.mark.parametrize(
+    ("change", "flags"),
+    [
+        (other_face, []),
+        (other_image, []),
+        (shorter_list, []),
+        (another_store, []),
+        (lambda: None, ["--pose_camera", "image"]),
+        (lambda: None, ["--keep-negatives"]),
+        (lambda: None, ["--skip-bad"]),
+    ],
+)
+def test_other_input_or_settings_replace_a_store_on_demand_only(
+    dataset: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: Callable[[], None],
+    flags: list[str],
+) -> None:
+    assert run() == 0
+    change()
+    before = contents()
+    assert run(*flags) == 2
+    assert "out/train.lmdb: is there already; give --overwrite" in capsys.readouterr().err
+    assert contents() == before
+    assert run(*flags, "--overwrite") == 0
+    assert contents() != before
+
+
+def entries_of(path: str) -> dict[bytes, bytes]:
+    with (
+        lmdb.open(path, subdir=False, readonly=True, lock=False) as environment,
+        environment.begin() as transaction,
+    ):
+        return {bytes(key): bytes(value) for key, value in transaction.cursor()}
+
+
+UNFINISHED = Path("out/.train.lmdb.unfinished")
+LINES = 150
+
+
+@pytest.fixture
+def long_list(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Lines that are stored, dropped and skipped; `whole` holds what they become."""
+    annotate("p3")
+    break_image()
+    write_list(*[f"p{index % 5}.json" for index in range(LINES)])
+    monkeypatch.setattr(conversion, "_LINES_A_COMMIT", 20)
+    assert run("--skip-bad", "--train", "--dest", "whole") == 0
+    original = conversion._Conversion.__call__
+
+    def counted(self: conversion._Conversion, path: Path) -> conversion._Converted:
+        with open("converted", "ab") as file:
+            file.write(b".")
+        return original(self, path)
+
+    monkeypatch.setattr(conversion._Conversion, "__call__", counted)
+    return dataset
+
+
+def converted_lines() -> int:
+    return Path("converted").stat().st_size
+
+
+def assert_whole() -> None:
+    assert entries_of("out/train.lmdb") == entries_of("whole/train.lmdb")
+    assert output_names() == sorted(path.name for path in Path("whole").iterdir())
+    for name in output_names():
+        if name != "train.lmdb":
+            assert Path("out", name).read_bytes() == Path("whole", name).read_bytes()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_killed_run_goes_on_where_it_stopped(long_list: Path) -> None:
+    kills = 0
+    while True:
+        child = os.fork()
+        if child == 0:
+            try:
+                os._exit(run("--skip-bad", "--train"))
+            finally:
+                os._exit(9)
+        time.sleep(0.04 * (kills + 1))
+        if os.waitpid(child, os.WNOHANG)[0]:
+            break
+        os.kill(child, signal.SIGKILL)
+        kills += os.waitpid(child, 0)[1] == signal.SIGKILL
+    assert kills >= 2
+    assert_whole()
+    # A killed run loses what it did since its last commit, at most.
+    assert converted_lines() <= LINES + 20 * kills
+
+
+def test_an_interrupted_run_loses_nothing(long_list: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = conversion._Conversion.__call__
+
+    def interrupted(self: conversion._Conversion, path: Path) -> conversion._Converted:
+        if converted_lines() == 133:
+            signal.raise_signal(signal.SIGINT)
+        return counted(self, path)
+
+    Path("converted").touch()
+    monkeypatch.setattr(conversion._Conversion, "__call__", interrupted)
+    assert run("--skip-bad", "--train") == 130
+    assert output_names() == [UNFINISHED.name]
+    monkeypatch.setattr(conversion._Conversion, "__call__", counted)
+    assert run("--skip-bad", "--train") == 0
+    assert_whole()
+    assert converted_lines() == LINES
+
+
+def test_a_run_that_was_killed_before_the_last_step_converts_nothing_again(
+    long_list: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(self: conversion.UnfinishedStore) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(conversion.UnfinishedStore, "complete", killed)
+        assert run("--skip-bad", "--train") == 130
+    assert output_names() == [UNFINISHED.name]
+    assert run("--skip-bad", "--train") == 0
+    assert_whole()
+    assert converted_lines() == LINES
+
+
+def leave_unfinished(monkeypatch: pytest.MonkeyPatch, *flags: str) -> None:
+    with monkeypatch.context() as patch:
+
+        def stopped(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(conversion.StoreWriter, "finish", stopped)
+        assert run(*flags) == 130
+    assert UNFINISHED.stat().st_size > 0
+
+
+@pytest.mark.parametrize("change", ["settings", "image", "damage", "cut", "foreign"])
+def test_what_cannot_be_gone_on_with_is_begun_anew(
+    long_list: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    flags = ["--skip-bad", "--train"]
+    leave_unfinished(
+        monkeypatch, *flags, *(["--pose_camera", "image"] if change == "settings" else [])
+    )
+    if change == "image":
+        Path("images/p1.png").write_bytes(Path("images/p1.png").read_bytes() + b"a")
+        assert run(*flags, "--dest", "whole", "--overwrite") == 0
+    content = bytearray(UNFINISHED.read_bytes())
+    if change == "damage":
+        at = content.index(b"PNG") + 5000
+        content[at] ^= 1
+        UNFINISHED.write_bytes(content)
+    elif change == "cut":
+        UNFINISHED.write_bytes(content[: len(content) // 2])
+    elif change == "foreign":
+        UNFINISHED.write_bytes(b"something else" * 1000)
+    Path("converted").unlink()
+    assert run(*flags) == 0
+    assert converted_lines() == LINES
+    assert_whole()
+
+
+def test_bad_input_removes_the_unfinished_store(
+    long_list: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_unfinished(monkeypatch, "--skip-bad")
+    assert run() == 2
+    assert output_names() == []
+
+
+def test_one_process_at_a_time_converts_to_a_store(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("fcntl")
+    with conversion.UnfinishedStore(Path("out/train.lmdb")):
+        assert run() == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert "out/train.lmdb: another process converts to it" in error
+        assert run("--dest", "other") == 0
+    assert run() == 0
+    assert output_names() == ["train.lmdb"]
+
+
+def test_a_full_disk_is_told_and_leaves_what_was_there(
+    long_list: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    resource = pytest.importorskip("resource")
+    assert run("--skip-bad") == 0
+    before = contents()
+    Path("converted").unlink()
+    child = os.fork()
+    if child == 0:
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+            os._exit(run("--skip-bad", "--overwrite"))
+        finally:
+            os._exit(9)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+    error = capfd.readouterr().err
+    assert error.count("\n") == 1
+    assert "cannot be written" in error
+    assert "it goes on where it stopped" in error
+    assert {name: file for name, file in contents().items() if name != UNFINISHED.name} == before
+    assert run("--skip-bad", "--overwrite") == 0
+    assert converted_lines() < LINES + 30
+    assert entries_of("out/train.lmdb") == entries_of("whole/train.lmdb")
 
 
 def test_a_failed_replacement_leaves_what_was_there(dataset: Path) -> None:

@@ -4,8 +4,6 @@ import dataclasses
 from pathlib import Path
 
 import cv2
-import lmdb
-import msgpack
 import numpy as np
 import pytest
 import torch
@@ -51,17 +49,13 @@ def png(pixels: np.ndarray) -> bytes:
 
 @pytest.fixture
 def damaged(face_dataset: Path, tmp_path: Path) -> PoseStore:
-    """The store with the JPEG of record 2 cut off."""
+    """The store with the JPEG of record 2 cut off before it was stored."""
+    whole = PoseStore(face_dataset / "train.lmdb")
+    assert whole.meta is not None
+    records = list(whole)
+    records[2] = dataclasses.replace(records[2], image_bytes=records[2].image_bytes[:200])
     path = tmp_path / "damaged.lmdb"
-    path.write_bytes((face_dataset / "train.lmdb").read_bytes())
-    with (
-        lmdb.open(str(path), subdir=False, lock=False) as environment,
-        environment.begin(write=True) as transaction,
-    ):
-        packed = transaction.get(b"2")
-        assert packed is not None
-        record = msgpack.unpackb(packed)
-        transaction.put(b"2", msgpack.packb([record[0][:200], *record[1:]]))
+    write_store(path, records, whole.meta)
     return PoseStore(path)
 
 

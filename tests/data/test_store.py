@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import os
 import pickle
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import lmdb
@@ -15,7 +16,7 @@ import msgpack
 import numpy as np
 import pytest
 
-from img2pose.data.store import PoseStore, Record, StoreMeta, write_store
+from img2pose.data.store import PoseStore, Record, RecordInfo, StoreMeta, write_store
 from img2pose.errors import InputError
 
 META = StoreMeta("image", "0" * 64, "made")
@@ -63,7 +64,119 @@ def test_records_come_back(tmp_path: Path) -> None:
 
 def test_the_note_tells_how_labels_were_made(tmp_path: Path) -> None:
     write_store(tmp_path / "a.lmdb", [record(0), record(1, faces=1)], META)
-    assert PoseStore(tmp_path / "a.lmdb").meta == StoreMeta("image", "0" * 64, "made", 2, 3, 1)
+    meta = PoseStore(tmp_path / "a.lmdb").meta
+    assert meta is not None
+    assert meta.pose_mean is not None
+    expected = StoreMeta("image", "0" * 64, "made", 2, 3, 1, meta.pose_mean, meta.pose_stddev)
+    assert meta == expected
+    assert expected.schema_version == 2
+
+
+def test_the_note_holds_statistics_that_pool(tmp_path: Path) -> None:
+    records = [record(k, faces=4) for k in range(9)]
+    metas = []
+    for name, part in (("a", records[:3]), ("b", records[3:])):
+        write_store(tmp_path / name, part, META)
+        metas.append(PoseStore(tmp_path / name).meta)
+    poses = np.concatenate([r.poses_in_box[r.has_pose] for r in records])
+    counts = np.array([meta.posed_faces for meta in metas if meta is not None])[:, None]
+    means, deviations = (
+        np.array([getattr(meta, name) for meta in metas]) for name in ("pose_mean", "pose_stddev")
+    )
+    mean = (counts * means).sum(0) / counts.sum()
+    variance = (counts * (deviations**2 + (means - mean) ** 2)).sum(0) / counts.sum()
+    np.testing.assert_allclose(mean, poses.mean(0), atol=1e-12)
+    np.testing.assert_allclose(np.sqrt(variance), poses.std(0), atol=1e-12)
+
+
+def test_infos_come_back(tmp_path: Path) -> None:
+    told = RecordInfo("folder/a.jpg", (60, 80), "yunet")
+    write_store(tmp_path / "a.lmdb", [(record(0), told), record(1)], META)
+    store = PoseStore(tmp_path / "a.lmdb")
+    info, other = store.info(0), store.info(1)
+    assert info is not None
+    assert other is not None
+    assert dataclasses.replace(info, crc32=None) == told
+    assert dataclasses.replace(other, crc32=None) == RecordInfo()
+    with pytest.raises(IndexError):
+        store.info(2)
+
+
+def rewrite(path: Path, changes: Mapping[bytes, bytes | None]) -> None:
+    """Changes values under keys (None: removes them), as damage to the data would."""
+    with (
+        lmdb.open(str(path), subdir=False, lock=False) as environment,
+        environment.begin(write=True) as transaction,
+    ):
+        for key, value in changes.items():
+            if value is None:
+                assert transaction.delete(key)
+            else:
+                transaction.put(key, value)
+
+
+def entries_of(path: Path) -> dict[bytes, bytes]:
+    with (
+        lmdb.open(str(path), subdir=False, readonly=True, lock=False) as environment,
+        environment.begin() as transaction,
+    ):
+        return {bytes(key): bytes(value) for key, value in transaction.cursor()}
+
+
+def test_a_record_that_is_not_the_stored_one_is_named(tmp_path: Path) -> None:
+    write_store(tmp_path / "a.lmdb", [record(k) for k in range(3)], META)
+    entries = entries_of(tmp_path / "a.lmdb")
+    changed = bytearray(entries[b"1"])
+    changed[100] ^= 1
+    rewrite(tmp_path / "a.lmdb", {b"1": bytes(changed), b"2": entries[b"0"]})
+    store = PoseStore(tmp_path / "a.lmdb")
+    assert_equal(store[0], record(0))
+    for index in (1, 2):
+        with pytest.raises(InputError, match=rf"record {index} is damaged \(its checksum differs"):
+            store[index]
+
+
+@pytest.mark.parametrize(
+    ("key", "damage", "message"),
+    [
+        (b"0:info", None, "lacks 0:info"),
+        (
+            b"0:info",
+            lambda value: value.replace(b"size_hw", b"size_hx"),
+            "record 0 has a damaged info",
+        ),
+        (b"0:info", lambda value: b"\xc1", "0 has a damaged info"),
+        (b"__meta__", None, "note is damaged"),
+        (b"__meta__", lambda value: value.replace(b"image", b"imagf"), "note is damaged"),
+        (b"__meta__", lambda value: value.replace(b"made", b"mode"), "note is damaged"),
+        (b"__keys__", lambda value: value.replace(b"0", b"1"), "note is damaged"),
+        (b"__report__", None, "note is damaged"),
+        (b"__report__", lambda value: msgpack.packb({"a": 1}), "note is damaged"),
+    ],
+)
+def test_damaged_notes_are_named(
+    tmp_path: Path, key: bytes, damage: Callable[[bytes], bytes] | None, message: str
+) -> None:
+    write_store(tmp_path / "a.lmdb", [record(0), record(1)], META)
+    value = entries_of(tmp_path / "a.lmdb")[key]
+    rewrite(tmp_path / "a.lmdb", {key: damage(value) if damage else None})
+    with pytest.raises(InputError, match=message):
+        PoseStore(tmp_path / "a.lmdb")[0]
+
+
+def test_a_store_of_version_1_is_read(tmp_path: Path) -> None:
+    write_store(tmp_path / "a.lmdb", [record(0)], META)
+    note = {"pose_camera": "image", "references_sha256": "0" * 64, "references_name": "made"}
+    counts = {"images": 1, "faces": 2, "posed_faces": 1, "schema_version": 1}
+    rewrite(
+        tmp_path / "a.lmdb",
+        {b"__meta__": msgpack.packb({**note, **counts}), b"0:info": None, b"__report__": None},
+    )
+    store = PoseStore(tmp_path / "a.lmdb")
+    assert store.meta == StoreMeta("image", "0" * 64, "made", 1, 2, 1, schema_version=1)
+    assert store.info(0) is None
+    assert store.report() == {}
+    assert_equal(store[0], record(0))
 
 
 def test_layout_is_the_published_one(tmp_path: Path) -> None:
@@ -74,7 +187,15 @@ def test_layout_is_the_published_one(tmp_path: Path) -> None:
         environment.begin() as transaction,
     ):
         entries = {key: msgpack.unpackb(value) for key, value in transaction.cursor()}
-    assert set(entries) == {b"0", b"__keys__", b"__len__", b"__meta__"}
+    added = {b"0:info", b"__meta__", b"__report__"}
+    assert set(entries) == {b"0", b"__keys__", b"__len__"} | added
+    assert set(entries[b"0:info"]) == {
+        "image_path",
+        "size_hw",
+        "label_source",
+        "crc32",
+        "info_crc32",
+    }
     assert entries[b"__len__"] == 1
     assert entries[b"__keys__"] == [b"0"]
     image, poses, boxes, poses_in_box, landmarks = entries[b"0"]
@@ -100,27 +221,38 @@ def test_a_store_of_the_published_converter_is_read(tmp_path: Path) -> None:
     write_raw(tmp_path / "a.lmdb", {**entries, b"__len__": msgpack.packb(1)})
     store = PoseStore(tmp_path / "a.lmdb")
     assert store.meta is None
+    assert store.info(0) is None
     assert store[0].boxes_xyxy.tolist() == [[1, 2, 3, 4]]
 
 
-def test_the_map_grows_and_the_file_stays_small(tmp_path: Path) -> None:
-    count, size = 90, 700_000
-    write_store(tmp_path / "a.lmdb", (record(k, size=size) for k in range(count)), META)
-    assert (tmp_path / "a.lmdb").stat().st_size <= 1.1 * count * size + 4096 * count
-    assert len(PoseStore(tmp_path / "a.lmdb")[count - 1].image_bytes) == size
+@pytest.mark.parametrize(
+    ("count", "image_bytes", "faces"),
+    # Thumbnails, Helen's photographs, WIDER's, photographs that the map has to grow for.
+    [(600, 3_000, 1), (200, 45_000, 1), (150, 110_000, 12), (30, 1_500_000, 3)],
+)
+def test_the_file_is_hardly_larger_than_its_images(
+    tmp_path: Path, count: int, image_bytes: int, faces: int
+) -> None:
+    rng = np.random.default_rng(count)
+    sizes = rng.integers(image_bytes // 2, image_bytes * 3 // 2, count).tolist()
 
+    def records() -> Iterator[tuple[Record, RecordInfo]]:
+        for index, size in enumerate(sizes):
+            points = 68 if faces == 1 and image_bytes > 10_000 else 5
+            poses = rng.normal(size=(faces, 6))
+            boxes = rng.normal(size=(faces, 4))
+            landmarks = tuple(rng.normal(size=(faces, points, 2)))
+            info = RecordInfo(f"61--Street_Battle/61_Street_{index}.jpg", (768, 1024), "retinaface")
+            yield Record(rng.bytes(size), poses, boxes, poses, landmarks), info
 
-def test_small_images_cost_a_page_each_at_most(tmp_path: Path) -> None:
-    count, size = 300, 3000
-    records = [record(k, faces=1, size=size) for k in range(count)]
-    write_store(tmp_path / "a.lmdb", records, META)
-    # A record of one 5-point face takes 400 bytes beside its image.
-    assert (tmp_path / "a.lmdb").stat().st_size <= 1.1 * count * (size + 400) + 4096 * count
+    write_store(tmp_path / "a.lmdb", records(), META)
+    assert (tmp_path / "a.lmdb").stat().st_size <= 1.1 * sum(sizes) + 4096 * count
+    assert [len(r.image_bytes) for r in PoseStore(tmp_path / "a.lmdb")] == sizes
 
 
 def test_one_image_larger_than_the_first_map(tmp_path: Path) -> None:
-    write_store(tmp_path / "a.lmdb", [record(0, size=70 << 20)], META)
-    assert len(PoseStore(tmp_path / "a.lmdb")[0].image_bytes) == 70 << 20
+    write_store(tmp_path / "a.lmdb", [record(0, size=20 << 20)], META)
+    assert len(PoseStore(tmp_path / "a.lmdb")[0].image_bytes) == 20 << 20
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
@@ -224,7 +356,10 @@ def test_a_cut_file_is_named(tmp_path: Path) -> None:
         ({b"__keys__": msgpack.packb([0])}, "list of records is damaged"),
         ({b"__len__": msgpack.packb(3)}, "list of records is damaged"),
         ({b"__meta__": msgpack.packb([1])}, "note is damaged"),
+        ({b"__keys__": msgpack.packb(["\xe9"])}, "list of records is damaged"),
+        ({b"__keys__": msgpack.packb([b"\xe9"])}, "list of records is damaged"),
         ({b"__meta__": msgpack.packb({"schema_version": 99})}, "schema 99, this version reads 1"),
+        ({b"__meta__": msgpack.packb({"schema_version": 2})}, "note is damaged"),
     ],
 )
 def test_a_damaged_index_is_named(tmp_path: Path, damage: dict[bytes, bytes], message: str) -> None:

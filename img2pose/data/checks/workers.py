@@ -3,76 +3,33 @@
 from __future__ import annotations
 
 import itertools
-import multiprocessing
-import signal
-import threading
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-
-import cv2
-import torch
+from dataclasses import dataclass
 
 from img2pose.data.checks.sources import PictureReport, Source
+from img2pose.data.worker_processes import interrupts_wait, start_processes, work_on
 
 _CHUNK = 8
 
-# What a worker process checks; each gets it once, when it starts.
-_source: Source | None = None
 
+@dataclass(frozen=True)
+class _Check:
+    """The work of a process; picklable."""
 
-def _start_worker(source: Source) -> None:
-    global _source
-    # The parent sees interrupts and ends its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    _source = source
+    source: Source
 
-
-def _check_chunk(indices: Sequence[int]) -> list[PictureReport]:
-    if _source is None:
-        raise RuntimeError("the worker process was not started with a source")
-    return [_source.check(index) for index in indices]
-
-
-def _answer() -> None:
-    """What a worker process that started well can do."""
-
-
-@contextmanager
-def _interrupts_wait() -> Iterator[None]:
-    """Processes started in here never see an interrupt; the parent sees it afterwards."""
-    interrupted: list[int] = []
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if in_main_thread:
-        handler = signal.signal(signal.SIGINT, lambda number, _: interrupted.append(number))
-    can_block = hasattr(signal, "pthread_sigmask")
-    if can_block:
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        if can_block:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        if in_main_thread:
-            signal.signal(signal.SIGINT, handler)
-    if interrupted:
-        signal.raise_signal(signal.SIGINT)
+    def __call__(self, index: int) -> PictureReport:
+        return self.source.check(index)
 
 
 def _executor(source: Source, num_workers: int) -> ProcessPoolExecutor:
-    # A plain fork is unsafe beside torch's threads; a fork server imports torch just once.
-    methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-    if context.get_start_method() == "forkserver":
-        context.set_forkserver_preload([__name__])
-    executor = ProcessPoolExecutor(num_workers, context, _start_worker, (source,))
+    executor = start_processes(_Check(source), num_workers)
     # Processes that cannot even start are no fault of what they would read.
-    with _interrupts_wait():
-        started = executor.submit(_answer)
+    with interrupts_wait():
+        started = executor.submit(work_on, [])
     try:
         started.result()
     except BaseException:
@@ -85,8 +42,8 @@ def _check_warily(source: Source, indices: Sequence[int]) -> Iterator[PictureRep
     """Checks pictures one of which may kill its process, which then becomes its finding."""
     executor = _executor(source, 1)
     try:
-        with _interrupts_wait():
-            future = executor.submit(_check_chunk, indices)
+        with interrupts_wait():
+            future = executor.submit(work_on, indices)
         yield from future.result()
     except BrokenProcessPool:
         if len(indices) == 1:
@@ -125,10 +82,10 @@ def check_all(source: Source, num_workers: int) -> Generator[PictureReport, None
     executor = _executor(source, num_workers)
 
     def submit(count: int) -> None:
-        with _interrupts_wait():
+        with interrupts_wait():
             for chunk in itertools.islice(chunks, count):
                 try:
-                    future = executor.submit(_check_chunk, chunk)
+                    future = executor.submit(work_on, chunk)
                 except BrokenProcessPool as error:
                     future = Future()
                     future.set_exception(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
+import os
 import signal
 import threading
 from collections import deque
@@ -25,24 +26,34 @@ Result = TypeVar("Result")
 _work: Callable[[Any], Any] | None = None
 
 
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 def _begin(work: Callable[[Any], Any]) -> None:
     global _work
+    # The parent sees interrupts and ends its workers; when it is killed, work would never come.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     # The processes share the cores as it is.
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     _work = work
 
 
-def _work_on(items: Sequence[Any]) -> list[Any]:
+def work_on(items: Sequence[Any]) -> list[Any]:
+    """What to submit to the executor of `start_processes`: its work on some items."""
     if _work is None:
         raise RuntimeError("this is no worker process")
     return [_work(item) for item in items]
 
 
 @contextmanager
-def _interrupts_wait() -> Iterator[None]:
-    """Processes started in here never see an interrupt; the parent sees it afterwards.
+def interrupts_wait() -> Iterator[None]:
+    """An interrupt (SIGINT) in here is raised afterwards; processes started in here never see one.
 
     An interrupt amid the start of a process would leave one that nobody waits for.
     """
@@ -65,13 +76,30 @@ def _interrupts_wait() -> Iterator[None]:
         signal.raise_signal(signal.SIGINT)
 
 
+def start_processes(work: Callable[[Item], Result], num_workers: int) -> ProcessPoolExecutor:
+    """Processes that each hold a copy of `work` and run it by `work_on`.
+
+    Submit inside of `interrupts_wait`, since the processes start then.
+
+    Args:
+        work: Picklable.
+        num_workers: How many.
+    """
+    # A plain fork is unsafe beside torch's threads; a fork server imports torch just once.
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    if context.get_start_method() == "forkserver":
+        context.set_forkserver_preload([type(work).__module__])
+    return ProcessPoolExecutor(num_workers, context, _begin, (work,))
+
+
 def map_in_processes(
     work: Callable[[Item], Result], items: Sequence[Item], num_workers: int, chunk: int = 1
 ) -> Generator[Result, None, None]:
     """Results in the items' order; only a few chunks a worker wait in memory.
 
     Closing the generator ends the processes once their chunk is done, also after an error or an
-    interrupt: use `contextlib.closing`.
+    interrupt: use `contextlib.closing`. They end by themselves when this process is killed.
 
     Args:
         work: Picklable; each process gets one copy, which may keep what it builds, and one thread
@@ -86,19 +114,14 @@ def map_in_processes(
     if num_workers == 0:
         yield from map(work, items)
         return
-    # A plain fork is unsafe beside torch's threads; a fork server imports torch just once.
-    methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-    if context.get_start_method() == "forkserver":
-        context.set_forkserver_preload([type(work).__module__])
     chunks = (items[start : start + chunk] for start in range(0, len(items), chunk))
-    executor = ProcessPoolExecutor(num_workers, context, _begin, (work,))
+    executor = start_processes(work, num_workers)
     waiting: deque[Future[list[Result]]] = deque()
 
     def submit(count: int) -> None:
-        with _interrupts_wait():
+        with interrupts_wait():
             for next_chunk in itertools.islice(chunks, count):
-                waiting.append(executor.submit(_work_on, next_chunk))
+                waiting.append(executor.submit(work_on, next_chunk))
 
     try:
         submit(2 * num_workers)

@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from img2pose.cli.worker_processes import map_in_processes
+from img2pose.data.worker_processes import map_in_processes
 from img2pose.errors import OutputError
 
 
