@@ -137,7 +137,8 @@ class DetectorChoice:
         found = getattr(module, class_name, None)
         if not inspect.isclass(found):
             raise InputError(f"--detector {self.name}: {module_name} has no class {class_name}")
-        return found
+        make: Callable[..., FaceDetector] = found
+        return make
 
     def _all_options(self, make: Callable[..., FaceDetector]) -> dict[str, Any]:
         signature = inspect.signature(make)
