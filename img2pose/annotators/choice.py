@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from img2pose.annotators.checkpoint import CheckpointDetector
 from img2pose.annotators.protocol import FaceDetector
@@ -137,8 +137,7 @@ class DetectorChoice:
         found = getattr(module, class_name, None)
         if not inspect.isclass(found):
             raise InputError(f"--detector {self.name}: {module_name} has no class {class_name}")
-        make: Callable[..., FaceDetector] = found
-        return make
+        return cast("Callable[..., FaceDetector]", found)
 
     def _all_options(self, make: Callable[..., FaceDetector]) -> dict[str, Any]:
         signature = inspect.signature(make)
