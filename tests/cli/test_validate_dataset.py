@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from img2pose.cli import convert_json_list_to_lmdb, import_pts
+from img2pose.cli import convert_json_list_to_lmdb, import_annotations
 from img2pose.cli.validate_dataset import main
 from img2pose.data.checks.findings import CHECKS
 from img2pose.data.store import PoseStore, Record, StoreMeta, write_store
@@ -41,7 +41,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
     os.chdir(folder)
     try:
         arguments = ["--images_path", "images", "--output_path", "lists", "--val_count", "0"]
-        assert import_pts.main(arguments) == 0
+        assert import_annotations.main(["pts", *arguments]) == 0
         arguments = ["--json_list", "lists/train.txt", "--dataset_path", "images", "--dest", "."]
         arguments += ["--train", "--num_workers", "0"]
         assert convert_json_list_to_lmdb.main(arguments) == 0
@@ -418,7 +418,7 @@ def test_helen_is_clean(shared: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     for path in sorted((shared / "data" / "helen").glob("1*"))[:80]:
         (images / path.name).symlink_to(path)
     arguments = ["--images_path", "some", "--output_path", "lists", "--val_count", "0"]
-    assert import_pts.main(arguments) == 0
+    assert import_annotations.main(["pts", *arguments]) == 0
     arguments = ["--json_list", "lists/train.txt", "--dataset_path", "some"]
     assert main([*arguments, "--output_path", "out", "--num_workers", "0"]) == 0
     assert report()["counts"]["pictures_decoded"] == 40

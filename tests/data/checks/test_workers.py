@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from img2pose.cli import import_pts
+from img2pose.cli import import_annotations
 from img2pose.data.checks.sources import AnnotationSource, Limits
 from img2pose.data.checks.workers import check_all
 from img2pose.references import PoseReferences
@@ -29,7 +29,7 @@ def test_processes_find_what_one_process_finds(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     arguments = ["--images_path", str(face_photographs), "--output_path", "lists"]
-    assert import_pts.main([*arguments, "--val_count", "0"]) == 0
+    assert import_annotations.main(["pts", *arguments, "--val_count", "0"]) == 0
     Path("lists/annotations/face_3.json").write_text("[]")
     source = AnnotationSource(
         Path("lists/train.txt"), face_photographs, PoseReferences.default(), "box", Limits()
