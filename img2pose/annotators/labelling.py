@@ -47,7 +47,7 @@ def label_faces(
     return Annotation(
         image_path,
         boxes[inside],
-        tuple(_rounded(found.landmarks[face]) for face in inside),
+        tuple(_rounded(found.landmarks[face]) for face in inside.tolist()),
         Path(image_path),
         tuple(found.scores[inside].round(_DECIMALS + 1).tolist()),
         label_source=label_source,

@@ -86,7 +86,10 @@ class YuNet:
                 boxes, scores, points = faces
                 passes.append((boxes * np.tile(scale_xy, 2), scores, points * scale_xy))
         boxes, scores, points = (np.concatenate(parts) for parts in zip(*passes, strict=True))
-        return FoundFaces(*merge_faces(boxes, scores, points, self._nms_threshold, _VOTE_THRESHOLD))
+        boxes, scores, points = merge_faces(
+            boxes, scores, points, self._nms_threshold, _VOTE_THRESHOLD
+        )
+        return FoundFaces(boxes, scores, list(points))
 
     def _sizes_hw(self, height: int, width: int) -> list[tuple[int, int]]:
         longer_side = max(height, width)
