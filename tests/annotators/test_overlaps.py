@@ -59,7 +59,7 @@ corners = st.tuples(*[st.integers(0, 12)] * 2, *[st.integers(1, 8)] * 2)
 
 
 @given(st.lists(corners, max_size=12), st.randoms(use_true_random=False))
-def test_merging_does_not_depend_on_the_order_and_seldom_leaves_overlaps(
+def test_merging_does_not_depend_on_the_order_and_leaves_no_overlaps(
     rows: list[tuple[int, int, int, int]], random: object
 ) -> None:
     found = boxes(*[(x, y, x + w, y + h) for x, y, w, h in rows])
