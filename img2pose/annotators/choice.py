@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from img2pose.annotators.checkpoint import CheckpointDetector
 from img2pose.annotators.protocol import FaceDetector
@@ -134,10 +134,11 @@ class DetectorChoice:
                 f"--detector {self.name}: {error}; the module must be in the current folder"
                 f" ({here}) or installed"
             ) from error
-        found = getattr(module, class_name, None)
-        if not inspect.isclass(found):
+        found: Any = getattr(module, class_name, None)
+        if not isinstance(found, type):
             raise InputError(f"--detector {self.name}: {module_name} has no class {class_name}")
-        return cast("Callable[..., FaceDetector]", found)
+        make: Callable[..., FaceDetector] = found
+        return make
 
     def _all_options(self, make: Callable[..., FaceDetector]) -> dict[str, Any]:
         signature = inspect.signature(make)

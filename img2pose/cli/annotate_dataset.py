@@ -71,7 +71,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description="Label photographs with a face detector. Writes annotations/IMAGE.json for"
         " each image IMAGE and LIST.txt, which names the JSONs for"
-        " convert_json_list_to_lmdb.py, LIST being the name of the image list.",
+        " convert_json_list_to_lmdb.py, LIST being the name of the image list; settings.json"
+        " says how they were made.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

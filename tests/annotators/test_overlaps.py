@@ -59,23 +59,25 @@ corners = st.tuples(*[st.integers(0, 12)] * 2, *[st.integers(1, 8)] * 2)
 
 
 @given(st.lists(corners, max_size=12), st.randoms(use_true_random=False))
-def test_merging_does_not_depend_on_the_order_and_seldom_leaves_overlaps(
+def test_merging_does_not_depend_on_the_order_and_leaves_no_overlaps(
     rows: list[tuple[int, int, int, int]], random: object
 ) -> None:
     found = boxes(*[(x, y, x + w, y + h) for x, y, w, h in rows])
     scores = np.linspace(0.9, 0.1, len(found))
+    # No two boxes of so few pixels overlap by just this: rounding decides nothing.
+    threshold = 0.3003
     # With votes of exact copies only, boxes stay where they are.
-    merged = merge_faces(found, scores, points_of(found), 0.3, 1.0)
+    merged = merge_faces(found, scores, points_of(found), threshold, 1.0)
     order = np.array(random.sample(range(len(found)), len(found)), dtype=int)  # type: ignore[attr-defined]
-    again = merge_faces(found[order], scores[order], points_of(found)[order], 0.3, 1.0)
+    again = merge_faces(found[order], scores[order], points_of(found)[order], threshold, 1.0)
     for one, other in zip(merged, again, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-9)
     overlap = pairwise_iou(merged[0], merged[0])
     np.fill_diagonal(overlap, 0)
-    assert (overlap <= 0.3).all()
+    assert (overlap <= threshold).all()
     # Nothing is lost: each face found lies on one that stayed.
     if len(found):
-        assert (pairwise_iou(found, merged[0]).max(1) > 0.3).all()
+        assert (pairwise_iou(found, merged[0]).max(1) > threshold).all()
 
 
 def test_matching_is_one_to_one_and_the_best_as_a_whole() -> None:
