@@ -267,7 +267,7 @@ class OptimConfig:
         accumulation_steps: Batches a step, in each process: their gradients add up to those of
             one large batch, in the memory of a small one.
         precision: `float32`, `bfloat16` or `float16` (with loss scaling) for convolutions and
-            heads; geometry, losses and weights stay in float32.
+            heads in training; geometry, losses, weights and validation stay in float32.
         channels_last: Lay weights and features out with channels last.
         ema_decay: Evaluate and keep a moving average of the weights, of which so much is left
             after each step (it begins with less); 0: the weights themselves.
@@ -327,8 +327,9 @@ class OptimConfig:
             raise InputError("ema_decay: must be below 1, or the average never moves")
         if self.lr_plateau_factor >= 1:
             raise InputError(f"lr_plateau_factor: must be below 1, not {self.lr_plateau_factor}")
-        for name in ("lr_plateau_patience", "lr_plateau_cooldown", "lr_plateau_min", "seed"):
+        for name in ("lr_plateau_patience", "lr_plateau_cooldown", "lr_plateau_min"):
             _check_range(self, name, low=0)
+        _check_range(self, "seed", low=0, high=2**32 - 1)
         for name in (
             "lr_batch_size",
             "warmup_steps",

@@ -16,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from img2pose.errors import InputError
+from img2pose.errors import InputError, OutputError
 
 # NumPy answers a damaged header with any of these.
 _NPY_ERRORS = (OSError, ValueError, EOFError, TypeError, SyntaxError, tokenize.TokenError)
@@ -121,6 +121,25 @@ def replace_when_complete(path: str | os.PathLike[str]) -> Iterator[Path]:
             with suppress(OSError):
                 target.parent.rmdir()
         raise
+
+
+@contextmanager
+def told_when_unwritable(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turns a refusal of the disk into one line.
+
+    Args:
+        path: What is written inside.
+
+    Raises:
+        OutputError: The disk is full, for example.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror or error}); mend that and start the same"
+            " command again"
+        ) from error
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -53,7 +53,7 @@ def make_face_dataset(folder: Path, photographs: Path | None = None) -> Path:
     """
     if photographs is None:
         photographs = folder / "photographs"
-        photographs.mkdir()
+        photographs.mkdir(parents=True)
         write_face_photographs(photographs, PoseReferences.default(), count=6)
     lists = folder / "lists"
     arguments = ["pts", "--images_path", str(photographs), "--output_path", str(lists)]

@@ -62,8 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--resume_path",
-        help="checkpoint to continue in spite of other settings; architecture and rates are its"
-        " own. A run that was stopped goes on when the same command is started again, without this",
+        help="checkpoint to continue in spite of other settings; the architecture is its own. A run"
+        " that was stopped goes on when the same command is started again, without this too",
     )
     parser.add_argument(
         "--distributed",

@@ -67,6 +67,7 @@ def measure_throughput(config: TrainConfig, processes: int, threads: int) -> Thr
             monitor="loss",
             sheet_pictures=0,
             checkpoint_every_steps=0,
+            keep_every_epochs=0,
             data=dataclasses.replace(config.data, val_source=()),
             optim=dataclasses.replace(
                 config.optim, epochs=10_000, schedule="constant", early_stop_patience=0

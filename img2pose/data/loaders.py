@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from img2pose.data.datasets import FaceDataset, Sample, TrainingDataset
 from img2pose.data.sources import Mixture
+from img2pose.data.worker_processes import end_with_parent, interrupts_wait
 from img2pose.errors import InputError
 
 Batch = list[Sample]
@@ -126,9 +127,11 @@ def _prepare_worker(_worker: int) -> None:
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     # Ctrl-C, or the SIGTERM of a cluster, may reach every process of the group. The trainer takes
-    # its last step first; if it is gone, so are its workers before long.
+    # its last step first.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_GRACE_SECONDS))
+    # torch looks for the parent too, but not for one that was gone before the worker was ready.
+    end_with_parent()
 
 
 def batches(loader: DataLoader[Sample]) -> Iterator[Batch]:
@@ -138,7 +141,10 @@ def batches(loader: DataLoader[Sample]) -> Iterator[Batch]:
         InputError: A record is damaged.
     """
     try:
-        yield from loader
+        # Workers that start now must not die of an interrupt before they can ignore it.
+        with interrupts_wait():
+            reading = iter(loader)
+        yield from reading
     except InputError as error:
         # A worker's error comes with its whole traceback as the message; the last line is its own.
         own = str(error).strip().splitlines()[-1]

@@ -26,18 +26,23 @@ Result = TypeVar("Result")
 _work: Callable[[Any], Any] | None = None
 
 
-def _end_with_parent() -> None:
+def _wait_for_parents_end() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
         os._exit(1)
 
 
+def end_with_parent() -> None:
+    """Ends this process when the one that started it ends, however that ends."""
+    threading.Thread(target=_wait_for_parents_end, daemon=True).start()
+
+
 def _begin(work: Callable[[Any], Any]) -> None:
     global _work
     # The parent sees interrupts and ends its workers; when it is killed, work would never come.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     # The processes share the cores as it is.
     torch.set_num_threads(1)
     cv2.setNumThreads(1)

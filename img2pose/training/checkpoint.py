@@ -21,26 +21,32 @@ class TrainingState:
     """Where a run stands, between two steps. Its random draws depend on nothing else.
 
     Attributes:
+        step: Optimizer steps that are done.
         epoch: Epochs that are complete, with their validation.
         samples_done: Pictures of the next epoch's order that are learnt from, by all processes.
         optimizer_name: Which optimizer it is.
         optimizer: State of the optimizer.
+        trained: Names of the weights in its groups.
         schedule: State of the schedule.
         early_stop: State of the early stop.
         scaler: State of the loss scaling of float16; empty without.
         weights: The weights in training, if the checkpoint's model has their average.
         config: The run's configuration as plain values.
+        continues: The `--resume_path` that the run began with.
     """
 
+    step: int
     epoch: int
     samples_done: int
     optimizer_name: str
     optimizer: dict[str, Any]
+    trained: list[list[str]]
     schedule: dict[str, Any]
     early_stop: dict[str, Any]
     scaler: dict[str, Any]
     weights: dict[str, Tensor] | None
     config: dict[str, Any]
+    continues: str | None = None
 
 
 def save_checkpoint(path: str | os.PathLike[str], model: Img2Pose, state: TrainingState) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -48,6 +48,11 @@ class Processes:
             dist.all_reduce(tensor)
         return tensor
 
+    def copy_from_main(self, tensor: Tensor) -> None:
+        """Overwrites a tensor with the main process's; each has to call it."""
+        if self.are_several:
+            dist.broadcast(tensor, src=0)
+
     def gather(self, value: Value) -> list[Value]:
         """The value of every process, by rank; each has to call it."""
         if not self.are_several:
@@ -55,21 +60,6 @@ class Processes:
         values: list[Any] = [None] * self.count
         dist.all_gather_object(values, value)
         return values
-
-    def from_main(self, make: Callable[[], Value]) -> Value:
-        """What `make` returns in the main process, which alone runs it; each has to call it.
-
-        Raises:
-            InputError: `make` did, in the main process.
-            SystemExit: In the others then.
-        """
-        with self.one_error():
-            made = make() if self.is_main else None
-        shared: list[Any] = [made]
-        if self.are_several:
-            dist.broadcast_object_list(shared, src=0)
-        value: Value = shared[0]
-        return value
 
     @contextmanager
     def one_error(self) -> Iterator[None]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,9 @@ from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 
 from img2pose.errors import InputError
-from img2pose.files import replace_when_complete
+from img2pose.files import replace_when_complete, told_when_unwritable
+
+logger = logging.getLogger(__name__)
 
 METRICS_FILE = "metrics.jsonl"
 TENSORBOARD_FOLDER = "tensorboard"
@@ -56,15 +60,17 @@ class RunLog:
         if resume_at_step is not None and path.exists():
             lines = read_metrics(path)
             kept = b"".join(line.raw for line in lines if line.step <= last_step)
-        with replace_when_complete(path) as part:
-            part.write_bytes(kept)
-        self._lines = open(path, "a", encoding="utf-8", newline="\n")  # noqa: SIM115
-        self._writer = SummaryWriter(
-            str(folder / TENSORBOARD_FOLDER),
-            # TensorBoard hides what earlier files of the folder hold from this step on.
-            purge_step=last_step + 1,
-            flush_secs=_FLUSH_SECONDS,
-        )
+        self._path = path
+        with told_when_unwritable(path):
+            with replace_when_complete(path) as part:
+                part.write_bytes(kept)
+            self._lines = open(path, "a", encoding="utf-8", newline="\n")  # noqa: SIM115
+            self._writer: SummaryWriter | None = SummaryWriter(
+                str(folder / TENSORBOARD_FOLDER),
+                # TensorBoard hides what earlier files of the folder hold from this step on.
+                purge_step=last_step + 1,
+                flush_secs=_FLUSH_SECONDS,
+            )
 
     def scalars(
         self, group: str, values: Mapping[str, float | None], *, step: int, epoch: float
@@ -79,6 +85,7 @@ class RunLog:
 
         Raises:
             ValueError: A value has one of the names in `LINE_KEYS`.
+            OutputError: The line cannot be written.
         """
         taken = sorted(set(values) & set(LINE_KEYS))
         if taken:
@@ -87,11 +94,12 @@ class RunLog:
         line: dict[str, Any] = {"group": group, "step": step, "epoch": epoch, "time": now}
         for name, value in values.items():
             line[name] = None if value is None or not math.isfinite(value) else float(value)
-        self._lines.write(json.dumps(line, allow_nan=False) + "\n")
-        self._lines.flush()
+        with told_when_unwritable(self._path):
+            self._lines.write(json.dumps(line, allow_nan=False) + "\n")
+            self._lines.flush()
         for name, value in values.items():
             if value is not None:
-                self._writer.add_scalar(f"{group}/{name}", value, step, walltime=now)
+                self._show("add_scalar", f"{group}/{name}", value, step, walltime=now)
 
     def picture(self, name: str, pixels_hwc: NDArray[np.uint8], *, step: int) -> None:
         """Shows a picture in TensorBoard.
@@ -101,12 +109,24 @@ class RunLog:
             pixels_hwc: (H, W, 3) uint8, RGB.
             step: Optimizer steps that are done.
         """
-        self._writer.add_image(name, pixels_hwc, step, dataformats="HWC")
+        self._show("add_image", name, pixels_hwc, step, dataformats="HWC")
 
     def close(self) -> None:
         """Writes what is pending."""
-        self._lines.close()
-        self._writer.close()
+        with suppress(OSError):
+            # What could not be written before was told then.
+            self._lines.close()
+        self._show("close")
+
+    def _show(self, call: str, *args: Any, **named: Any) -> None:
+        """Calls TensorBoard's writer until it fails: curves are not worth a training."""
+        if self._writer is None:
+            return
+        try:
+            getattr(self._writer, call)(*args, **named)
+        except OSError as error:
+            self._writer = None
+            logger.warning("TensorBoard gets nothing more of this run: %s", error)
 
 
 @dataclass(frozen=True)
@@ -175,7 +195,8 @@ def read_metrics(path: Path) -> list[MetricsLine]:
             lines.append(MetricsLine.from_bytes(piece + b"\n"))
         except ValueError as error:
             raise InputError(
-                f"{path}: line {number} is not one of a training's metrics ({error}); remove it"
+                f"{path}: line {number} is not one of a training's metrics ({error}); remove that"
+                " line"
             ) from error
     return lines
 
@@ -185,21 +206,21 @@ class RunningMean:
 
     def __init__(self) -> None:
         self._sums: dict[str, float] = {}
-        self._weight = 0.0
+        self._count = 0
 
-    def add(self, values: Mapping[str, float], weight: float = 1.0) -> None:
-        """Adds values that stand for `weight` samples."""
+    def add(self, values: Mapping[str, float]) -> None:
+        """Adds values."""
         for name, value in values.items():
-            self._sums[name] = self._sums.get(name, 0.0) + weight * value
-        self._weight += weight
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._count += 1
 
     def means(self) -> dict[str, float]:
-        """Weighted means; empty before the first `add`."""
-        return {name: total / self._weight for name, total in self._sums.items()}
+        """Means; empty before the first `add`."""
+        return {name: total / self._count for name, total in self._sums.items()}
 
     def reset(self) -> None:
         """Forgets everything."""
-        self._sums, self._weight = {}, 0.0
+        self._sums, self._count = {}, 0
 
 
 class StepClock:

@@ -42,6 +42,12 @@ def set_training(model: nn.Module) -> None:
             module.eval()
 
 
+def trained_names(model: nn.Module, optimizer: Optimizer) -> list[list[str]]:
+    """Names of the weights in each of an optimizer's groups."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    return [[names[id(p)] for p in group["params"]] for group in optimizer.param_groups]
+
+
 def build_optimizer(
     model: nn.Module, config: OptimConfig, step_size: int | None = None
 ) -> Optimizer:

@@ -7,6 +7,7 @@ import datetime
 import json
 import logging
 import math
+import signal as signals
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -27,7 +28,12 @@ from img2pose.data.sources import JoinedStores, Mixture
 from img2pose.data.store import PoseStore
 from img2pose.errors import InputError
 from img2pose.evaluation.evaluators import EVALUATORS
-from img2pose.files import check_output_folder, link_or_copy, write_json
+from img2pose.files import (
+    check_output_folder,
+    link_or_copy,
+    told_when_unwritable,
+    write_json,
+)
 from img2pose.models.img2pose import Img2Pose
 from img2pose.models.weights import load_model
 from img2pose.references import PoseReferences
@@ -52,9 +58,10 @@ class StoppedError(Exception):
         signal: The number of the signal that asked.
     """
 
-    def __init__(self, signal: int) -> None:
-        super().__init__(f"stopped by signal {signal}")
-        self.signal = signal
+    def __init__(self, signal: int | None) -> None:
+        # Without one, another process was asked; most are so by SIGTERM.
+        self.signal = signals.SIGTERM if signal is None else signal
+        super().__init__(f"stopped by signal {self.signal}")
 
 
 def plain_values(value: Any) -> Any:
@@ -159,13 +166,32 @@ def _resumed_model(
     return model
 
 
+def _place_of(resume_path: str) -> str:
+    return str(Path(resume_path).resolve())
+
+
+def _own_state(folder: RunFolder) -> TrainingState:
+    try:
+        return load_training_state(folder.last)
+    except InputError as error:
+        raise InputError(
+            f"{error}; to go on from another checkpoint of the run, move {folder.last} away and"
+            " give --resume_path"
+        ) from error
+
+
 def _state_to_resume(
     config: TrainConfig, folder: RunFolder, resume_path: str | None
 ) -> tuple[Path, TrainingState] | None:
     """The checkpoint to go on from: the one given, or that of the same run, started before."""
     own = resume_path is not None and Path(resume_path).resolve().parent == folder.path.resolve()
+    if resume_path is not None and folder.last.exists() and not own:
+        state = _own_state(folder)
+        # The same command again: it is this run that goes on.
+        if state.continues == _place_of(resume_path):
+            return folder.last, state
     if resume_path is None and folder.last.exists():
-        state = load_training_state(folder.last)
+        state = _own_state(folder)
         if changed := differences(state.config, _plain_config(config)):
             raise InputError(
                 f"{folder.last}: a run with other settings is there ({'; '.join(changed)}); choose"
@@ -285,6 +311,9 @@ class Run:
         if found is not None:
             self.trainer.resume(found[1])
         self.resumed_from = None if found is None else found[0]
+        self.continues = None if resume_path is None else _place_of(resume_path)
+        if found is not None and found[0] == self.folder.last:
+            self.continues = found[1].continues
         self._reported: set[str] = set()
 
     def check_common_start(self) -> None:
@@ -324,10 +353,11 @@ class Run:
     def save(self, path: Path, *others: Path) -> None:
         """Writes a checkpoint under one or more names in turn, in the main process."""
         if self.processes.is_main:
-            state = self.trainer.state(self.plain_config)
+            state = self.trainer.state(self.plain_config, self.continues)
             save_checkpoint(path, self.trainer.evaluated_model, state)
             for other in others:
-                link_or_copy(path, other)
+                with told_when_unwritable(other):
+                    link_or_copy(path, other)
 
     def fit(self, log: RunLog | None, stop: StopRequest) -> None:
         """Trains until the last epoch or an early stop.
@@ -345,11 +375,14 @@ class Run:
         while trainer.order.epoch < epochs and not trainer.early_stop.should_stop:
             if self._train_epoch(log, stop):
                 self.save(self.folder.last)
-                raise StoppedError(stop.signal if stop.signal is not None else 0)
+                raise StoppedError(stop.signal)
             epoch = trainer.order.epoch + 1
             is_due = epoch == epochs or epoch % self.config.validate_every_epochs == 0
             figure, is_best = None, False
             if self.validation is not None and is_due:
+                # Validation may take longer than who asks for a stop will wait.
+                self.save(self.folder.last)
+                trainer.share_statistics()
                 figure = self._validate(self.validation, log)
                 is_best = trainer.early_stop.is_better(figure)
             trainer.end_epoch(figure)
@@ -359,6 +392,14 @@ class Run:
                 *([self.folder.of_epoch(epoch)] if every and epoch % every == 0 else []),
                 # The last: a run killed before it does this epoch's validation again.
                 self.folder.last,
+            )
+            if any(self.processes.gather(bool(stop))):
+                raise StoppedError(stop.signal)
+        if trainer.early_stop.should_stop and self.processes.is_main:
+            logger.info(
+                "ended early: %d validations without a better %s",
+                trainer.early_stop.without_improvement,
+                self.config.monitor,
             )
         if self.validation is None or not self.folder.best.exists():
             self.save(self.folder.best)
@@ -393,6 +434,8 @@ class Run:
         except NotFiniteError as error:
             self._note_not_finite(error)
             raise
+        if means.means():
+            self._log_training(log, means.means(), clock)
         return False
 
     def _log_training(self, log: RunLog | None, means: dict[str, float], clock: StepClock) -> None:
@@ -420,8 +463,11 @@ class Run:
             "records": error.records,
         }
         path = self.folder.path / f"not_finite_step_{error.step:06d}.json"
-        write_json(path, note, indent=1)
-        logger.error("the pictures of that step are listed in %s", path)
+        try:
+            write_json(path, note, indent=1)
+            logger.error("the pictures of that step are listed in %s", path)
+        except OSError as failure:
+            logger.error("%s: cannot be written (%s)", path, failure.strerror)
 
     def _validate(self, validation: Validation, log: RunLog | None) -> float:
         """Runs all that judges the model; returns `monitor`, NaN where it is not defined."""
@@ -453,9 +499,9 @@ def train(
 
     Args:
         config: The run; files go to `workspace/prefix`.
-        resume_path: Checkpoint to continue from in spite of other settings. Architecture, pose
-            statistics and learning rates are then the checkpoint's. Not needed to go on with a
-            run of the same configuration.
+        resume_path: Checkpoint to continue from in spite of other settings. Architecture and pose
+            statistics are then the checkpoint's. Not needed to go on with a run of the same
+            configuration.
         processes: Which this is of several; each calls this.
         command: What the user typed, for `run.json`.
 
@@ -483,13 +529,13 @@ def train(
             stack.callback(end_workers, run.validation.pictures)
         log = None
         if processes.is_main:
-            run.folder.describe(run.plain_config, run.facts(command))
             resumed = run.resumed_from is not None
             log = RunLog(
                 run.folder.path,
                 resume_at_step=run.trainer.step if resumed else None,
             )
             stack.callback(log.close)
+            run.folder.describe(run.plain_config, run.facts(command))
             logger.info(
                 "training on %s: %d pictures, run %s, %s",
                 run.device,

@@ -12,7 +12,13 @@ from typing import Any
 import yaml
 
 from img2pose.errors import InputError
-from img2pose.files import check_output_folder, unfinished_files, write_json, write_text
+from img2pose.files import (
+    check_output_folder,
+    told_when_unwritable,
+    unfinished_files,
+    write_json,
+    write_text,
+)
 
 try:
     import fcntl
@@ -31,6 +37,7 @@ NEUTRAL_FIELDS = (
     "checkpoint_every_steps",
     "keep_every_epochs",
     "data.workers",
+    "data.unreadable_records",
 )
 
 
@@ -100,9 +107,13 @@ class RunFolder:
         Args:
             config: As plain values.
             facts: Versions, command and so on, for `run.json`.
+
+        Raises:
+            OutputError: They cannot be written.
         """
-        write_text(self.path / "config.yaml", yaml.safe_dump(config, sort_keys=False))
-        write_json(self.path / "run.json", facts, indent=1)
+        with told_when_unwritable(self.path):
+            write_text(self.path / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+            write_json(self.path / "run.json", facts, indent=1)
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

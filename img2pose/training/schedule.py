@@ -65,19 +65,38 @@ class LearningRateSchedule:
             for group, full in zip(self._optimizer.param_groups, self._full_rates, strict=True):
                 group["lr"] = full * share
 
-    def after_validation(self, figure: float) -> None:
-        """Lets a plateau schedule see what validation gave."""
-        if self._config.schedule == "plateau":
+    def after_validation(self, figure: float, step: int) -> None:
+        """Lets a plateau schedule see what validation gave, once the warm-up is over.
+
+        Args:
+            figure: What it gave.
+            step: Steps that were taken.
+        """
+        if self._config.schedule == "plateau" and step > self._config.warmup_steps:
             self._plateau.step(figure)
 
     def state_dict(self) -> dict[str, Any]:
         """What resuming needs."""
         return {"plateau": self._plateau.state_dict(), "full_rates": self._full_rates}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues where `state_dict` was taken."""
-        self._plateau.load_state_dict(state["plateau"])
-        self._full_rates = list(state["full_rates"])
+    def load_state_dict(self, state: dict[str, Any], *, same_figure: bool = True) -> None:
+        """Continues where `state_dict` was taken, after the optimizer did.
+
+        Full rates are the configuration's; what a plateau has taken off them stays off.
+
+        Args:
+            state: Of `state_dict`.
+            same_figure: Whether `after_validation` is given the figure that it was given then.
+        """
+        rates = zip(
+            self._optimizer.param_groups, self._full_rates, state["full_rates"], strict=True
+        )
+        for group, now, before in rates:
+            if now != before:
+                group["lr"] *= now / before
+        if same_figure:
+            seen = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
+            self._plateau.load_state_dict({name: state["plateau"][name] for name in seen})
 
 
 class EarlyStop:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -27,9 +28,11 @@ from img2pose.training.checkpoint import TrainingState
 from img2pose.training.distributed import ALONE, Processes
 from img2pose.training.interrupts import StopRequest
 from img2pose.training.logging import StepClock
-from img2pose.training.optimizer import build_optimizer, set_training
+from img2pose.training.optimizer import build_optimizer, set_training, trained_names
 from img2pose.training.schedule import EarlyStop, LearningRateSchedule
 
+# Steps in a row whose scaled gradients overflow, before it is no longer the scale's fault.
+_MOST_SKIPPED = 30
 PRECISIONS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -142,13 +145,22 @@ class Trainer:
             higher_is_better=higher_is_better,
         )
         self.early_stop = EarlyStop(optim.early_stop_patience, higher_is_better=higher_is_better)
+        self.step = 0
+        self._skipped = 0
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=optim.precision == "float16")
         self._terms: nn.Module = _LossTerms(model)
         self._wrapped: nn.Module = self._terms
         if processes.are_several:
-            on = [self.device] if self.device.type == "cuda" else None
+            is_cpu = self.device.type == "cpu"
+            # Looking for unused parameters keeps the wrapper from laying its buckets out anew after
+            # the first step: three processes or more would then add up in another order than a run
+            # that goes on from a checkpoint. On GPUs, where bits vary anyhow, speed counts more.
+            warnings.filterwarnings("ignore", "find_unused_parameters=True was specified")
             self._wrapped = DistributedDataParallel(
-                self._terms, device_ids=on, gradient_as_bucket_view=True
+                self._terms,
+                device_ids=None if is_cpu else [self.device],
+                gradient_as_bucket_view=True,
+                find_unused_parameters=is_cpu,
             )
 
     @property
@@ -157,32 +169,42 @@ class Trainer:
         return self.model if self.average is None else self.average.model
 
     @property
-    def step(self) -> int:
-        """Steps that are done, at the present step size."""
+    def _place(self) -> int:
+        """Steps that runs of the present step size have taken here; the schedule goes by it."""
         in_epoch = self.order.samples_done // self.order.step_size
         return self.order.epoch * self.order.steps_an_epoch + in_epoch
 
     @property
     def epochs_done(self) -> float:
         """Epochs that are done, with fraction."""
-        return self.step / self.order.steps_an_epoch
+        return self._place / self.order.steps_an_epoch
 
-    def state(self, config: dict[str, Any]) -> TrainingState:
-        """Where the run stands; `config` is its configuration as plain values."""
+    def state(self, config: dict[str, Any], continues: str | None) -> TrainingState:
+        """Where the run stands.
+
+        Args:
+            config: The run's configuration as plain values.
+            continues: See `TrainingState`.
+        """
         return TrainingState(
+            step=self.step,
             epoch=self.order.epoch,
             samples_done=self.order.samples_done,
             optimizer_name=self.config.optim.optimizer,
             optimizer=self.optimizer.state_dict(),
+            trained=trained_names(self.model, self.optimizer),
             schedule=self.schedule.state_dict(),
             early_stop=self.early_stop.state_dict(),
             scaler=self.scaler.state_dict(),
             weights=None if self.average is None else self.model.state_dict(),
             config=config,
+            continues=continues,
         )
 
     def resume(self, state: TrainingState) -> None:
         """Continues where a state was taken; the model has the checkpoint's weights already.
+
+        Rates and other settings of the optimizer are those of the configuration.
 
         Raises:
             InputError: Other weights were trained.
@@ -191,19 +213,26 @@ class Trainer:
             self.model.load_state_dict(state.weights)
         elif self.average is not None:
             self.average = WeightAverage(self.model, self.config.optim.ema_decay)
-        try:
-            self.optimizer.load_state_dict(state.optimizer)
-        except ValueError as error:
+        if state.trained != trained_names(self.model, self.optimizer):
             raise InputError(
                 "frozen, decay_norms_and_biases: other weights were trained until now; give the"
                 " same, or start from the weights with --pretrained_path"
-            ) from error
+            )
+        wanted = [
+            {name: value for name, value in group.items() if name not in ("params", "lr")}
+            for group in self.optimizer.param_groups
+        ]
+        self.optimizer.load_state_dict(state.optimizer)
+        for group, settings in zip(self.optimizer.param_groups, wanted, strict=True):
+            group.update(settings)
         # What was seen of another figure says nothing about this one.
-        if state.config["monitor"] == self.config.monitor:
-            self.schedule.load_state_dict(state.schedule)
+        same_figure = state.config["monitor"] == self.config.monitor
+        self.schedule.load_state_dict(state.schedule, same_figure=same_figure)
+        if same_figure:
             self.early_stop.load_state_dict(state.early_stop)
         if self.scaler.is_enabled() and state.scaler:
             self.scaler.load_state_dict(state.scaler)
+        self.step = state.step
         self.order.epoch = state.epoch
         self.order.samples_done = state.samples_done
 
@@ -230,11 +259,18 @@ class Trainer:
             if report.stop_requested:
                 return
 
+    def share_statistics(self) -> None:
+        """Gives every process the first one's statistics of norms, before the model is judged."""
+        models = [self.model] if self.average is None else [self.model, self.average.model]
+        for model in models:
+            for buffer in model.buffers():
+                self.processes.copy_from_main(buffer)
+
     def _take_step(self, step: list[Batch], stop_requested: bool) -> StepReport:
         # Nothing here draws from torch's own generators, but a backbone of the user's may.
         entropy = (self.config.optim.seed, self.step, self.processes.rank)
         torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
-        self.schedule.before_step(self.step)
+        self.schedule.before_step(self._place)
         self.optimizer.zero_grad(set_to_none=True)
         moved = [move_batch(batch, self.device) for batch in step]
         counts = self._counts_of_all(moved) if len(moved) > 1 else None
@@ -263,7 +299,10 @@ class Trainer:
         values = {"loss": sum(parts_now), **dict(zip(names, parts_now, strict=True))}
         values["gradient_norm"] = norm_now
         # Scaled gradients may overflow: the scaler skips such a step and lowers its scale.
-        watched = [values["loss"]] if self.scaler.is_enabled() else [values["loss"], norm_now]
+        overflows = self.scaler.is_enabled() and not math.isfinite(norm_now)
+        self._skipped = self._skipped + 1 if overflows else 0
+        bears_it = overflows and self._skipped < _MOST_SKIPPED
+        watched = [values["loss"]] if bears_it else [values["loss"], norm_now]
         if not all(map(math.isfinite, watched)):
             records = [sample.records for batch in step for sample in batch]
             everyones = [r for part in self.processes.gather(records) for r in part]
@@ -272,6 +311,7 @@ class Trainer:
         self.scaler.update()
         if self.average is not None:
             self.average.update(self.model, self.step)
+        self.step += 1
         self.order.samples_done += self.order.step_size
         unreadable = tuple(m for batch in step for sample in batch for m in sample.unreadable)
         return StepReport(values, asked_now > 0, unreadable)
@@ -303,7 +343,7 @@ class Trainer:
     def end_epoch(self, figure: float | None) -> None:
         """Counts an epoch and, if it was validated, what `monitor` was."""
         if figure is not None:
-            self.schedule.after_validation(figure)
+            self.schedule.after_validation(figure, self._place)
             self.early_stop.note(figure)
         self.order.epoch += 1
         self.order.samples_done = 0

@@ -5,8 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+import time
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -177,6 +181,43 @@ def test_workers_change_nothing_and_know_the_epoch_and_bear_signals(
     assert all(worker.is_alive() for worker in workers)
     end_workers(loaders[1])
     assert not multiprocessing.active_children()
+
+
+READ_FOR_EVER = """
+import sys
+from img2pose.config import DataConfig
+from img2pose.data.datasets import TrainingDataset
+from img2pose.data.loaders import EpochBatches, training_loader
+from img2pose.data.sources import Mixture
+from img2pose.data.store import PoseStore
+from img2pose.references import PoseReferences
+if __name__ == "__main__":
+    store = PoseStore(sys.argv[1])
+    dataset = TrainingDataset(store, DataConfig(), PoseReferences.default(), seed=0)
+    order = EpochBatches(Mixture([len(store)]), batch_size=1, seed=0)
+    reading = iter(training_loader(dataset, order, workers=1))
+    print(reading._workers[0].pid, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_workers_end_with_a_parent_that_is_killed_while_they_start(
+    face_dataset: Path, tmp_path: Path
+) -> None:
+    script = tmp_path / "read.py"
+    script.write_text(READ_FOR_EVER)
+    command = [sys.executable, str(script), str(face_dataset / "train.lmdb")]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=Path(__file__).parents[2], **pipes) as parent:
+        assert parent.stdout is not None
+        worker = int(parent.stdout.readline())
+        parent.kill()
+    deadline = time.monotonic() + 60
+    while Path(f"/proc/{worker}/cmdline").exists() and time.monotonic() < deadline:
+        if not Path(f"/proc/{worker}/cmdline").read_bytes():
+            break  # Ended; whoever adopted it has not looked yet.
+        time.sleep(0.1)
+    assert time.monotonic() < deadline
 
 
 def test_validation_keeps_the_stores_order_and_the_last_batch(

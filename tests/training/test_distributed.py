@@ -20,6 +20,7 @@ from img2pose.models.weights import load_model
 from img2pose.training.checkpoint import load_training_state
 from img2pose.training.distributed import ALONE, joined_processes
 from tests.settings import SMALL_MODEL
+from tests.training import kill_and_resume
 from tests.training.first_steps import ROOT, configuration, in_processes, take_steps
 
 # Later, rounding decides otherwise between two proposals of nearly equal score, and so on.
@@ -134,6 +135,27 @@ def test_a_run_of_two_processes_goes_on_in_one(face_dataset: Path, tmp_path: Pat
     assert load_training_state(folder / "last.pth").epoch == 2
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("norm", ["group_norm", "batch_norm"])
+def test_three_processes_go_on_bit_for_bit(face_dataset: Path, tmp_path: Path, norm: str) -> None:
+    settings: dict[str, Any] = {
+        "data__train_weights": 3,
+        "keep_every_epochs": 1,
+        "model__norm": norm,
+    }
+    settings["optim__ema_decay"] = 0.9
+    for name in ("whole", "halves"):
+        done = torchrun(*flags(face_dataset, tmp_path / name, **settings), count=3)
+        assert done.returncode == 0, done.stderr
+    folder = tmp_path / "halves" / "run"
+    (folder / "epoch_0001.pth").replace(folder / "last.pth")
+    done = torchrun(*flags(face_dataset, tmp_path / "halves", **settings), count=3)
+    assert done.returncode == 0, done.stderr
+    whole = tmp_path / "whole" / "run"
+    for name in ("last.pth", "best.pth"):
+        assert kill_and_resume.differing(whole / name, folder / name) == []
+
+
 def test_a_process_that_fails_ends_the_run_with_its_error(
     face_dataset: Path, tmp_path: Path
 ) -> None:
@@ -202,7 +224,6 @@ def test_without_torchrun_there_is_one_process(
     with joined_processes() as processes:
         assert processes == ALONE
         assert processes.gather("own") == ["own"]
-        assert processes.from_main(lambda: 3) == 3
         with pytest.raises(InputError, match="mine"), processes.one_error():
             raise InputError("mine")
     assert main([*flags(face_dataset, tmp_path), "--distributed"]) == 2

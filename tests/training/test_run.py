@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import signal
@@ -19,7 +20,7 @@ import yaml
 from torchvision.models import resnet18
 
 from img2pose.config import ModelConfig, TrainConfig, config_from_mapping, read_config
-from img2pose.errors import InputError
+from img2pose.errors import InputError, OutputError
 from img2pose.models.img2pose import Img2Pose
 from img2pose.models.weights import load_model
 from img2pose.training.checkpoint import load_training_state
@@ -456,6 +457,67 @@ def test_resuming_refuses_another_run_or_optimizer(face_dataset: Path, tmp_path:
     optim = dataclasses.replace(first.optim, optimizer="SGD")
     with pytest.raises(InputError, match="AdamW"):
         train(dataclasses.replace(first, optim=optim), resume_path=last)
+
+
+def test_a_run_that_continues_another_goes_on_with_the_same_command(
+    face_dataset: Path, tmp_path: Path
+) -> None:
+    first = small_run(face_dataset, tmp_path, prefix="first", **{"optim.epochs": 1})
+    train(first)
+    last = str(tmp_path / "first" / "last.pth")
+    second = small_run(face_dataset, tmp_path, prefix="second", **{"optim.epochs": 3})
+    train(dataclasses.replace(second, optim=dataclasses.replace(second.optim, epochs=2)), last)
+    train(second, resume_path=last)
+    state = load_training_state(tmp_path / "second" / "last.pth")
+    assert (state.epoch, state.step) == (3, 6)
+    with pytest.raises(InputError, match="another run"):
+        train(second, resume_path=str(tmp_path / "first" / "best.pth"))
+
+
+def test_going_on_takes_rates_and_decay_of_the_new_settings_and_keeps_what_was_logged(
+    face_dataset: Path, tmp_path: Path
+) -> None:
+    train(small_run(face_dataset, tmp_path, **{"optim.epochs": 2, "optim.batch_size": 1}))
+    last = tmp_path / "run" / "last.pth"
+    settings = {"optim.lr": 5e-4, "optim.weight_decay": 0.25, "optim.epochs": 3}
+    train(small_run(face_dataset, tmp_path, **settings), resume_path=str(last))
+    (group,) = load_training_state(last).optimizer["param_groups"]
+    assert (group["lr"], group["weight_decay"]) == (5e-4, 0.25)
+    # Eight steps of one picture, then two of two.
+    lines = metrics_of(tmp_path / "run", "train")
+    assert [line["step"] for line in lines] == list(range(1, 11))
+    assert [line["epoch"] for line in lines[-3:]] == [2, 2.5, 3]
+
+
+def test_going_on_with_other_frozen_weights_is_refused(face_dataset: Path, tmp_path: Path) -> None:
+    # As many weights, of other shapes.
+    frozen = {"optim.epochs": 1, "optim.frozen": "backbone.body.layer2"}
+    train(small_run(face_dataset, tmp_path, **frozen))
+    other = {"optim.epochs": 2, "optim.frozen": "backbone.body.layer3"}
+    with pytest.raises(InputError, match="other weights were trained"):
+        train(
+            small_run(face_dataset, tmp_path, **other),
+            resume_path=str(tmp_path / "run" / "last.pth"),
+        )
+
+
+def test_a_full_disk_is_told_in_one_line_whatever_meets_it_first(
+    face_dataset: Path, tmp_path: Path
+) -> None:
+    config = small_run(face_dataset, tmp_path, **{"optim.epochs": 1})
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for place in ("run_folder.write_text", "logging.json.dumps", "run.link_or_copy"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(f"img2pose.training.{place}", full)
+            with pytest.raises(OutputError, match=r"run.*No space left"):
+                train(config)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("torch.utils.tensorboard.SummaryWriter.add_scalar", full)
+        train(config)
+    assert metrics_of(tmp_path / "run", "validation")
 
 
 def test_a_lost_best_checkpoint_is_made_again(face_dataset: Path, tmp_path: Path) -> None:
