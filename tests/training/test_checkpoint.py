@@ -25,6 +25,8 @@ def state_of(model: Img2Pose, **changed: Any) -> TrainingState:
         parameter.grad = torch.full_like(parameter, 0.5)
     optimizer.step()
     state = TrainingState(
+        step=9,
+        trained=[["a", "b"]],
         epoch=3,
         samples_done=8,
         optimizer_name="AdamW",

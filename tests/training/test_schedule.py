@@ -90,7 +90,7 @@ def test_plateau_waits_for_its_patience_and_cooldown(first: float, best: float) 
     optimizer, schedule = schedule_of(config, higher_is_better=best > first)
     seen = []
     for figure in (first, *[best] * 6):
-        schedule.after_validation(figure)
+        schedule.after_validation(figure, step=9)
         seen.append(rate_of(optimizer))
     assert seen == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1, 0.01])
 
@@ -100,7 +100,7 @@ def test_plateau_of_a_figure_that_should_rise_leaves_one_that_does() -> None:
     for higher_is_better, expected in ((True, 1.0), (False, 0.01)):
         optimizer, schedule = schedule_of(config, higher_is_better=higher_is_better)
         for figure in (0.1, 0.3, 0.5, 0.7):
-            schedule.after_validation(figure)
+            schedule.after_validation(figure, step=9)
         assert rate_of(optimizer) == pytest.approx(expected)
 
 
@@ -108,7 +108,7 @@ def test_a_figure_that_is_no_number_is_no_improvement_for_the_plateau() -> None:
     config = OptimConfig(lr=1.0, schedule="plateau", lr_plateau_patience=1)
     optimizer, schedule = schedule_of(config)
     for figure in (4.0, NAN, NAN):
-        schedule.after_validation(figure)
+        schedule.after_validation(figure, step=9)
     assert rate_of(optimizer) == pytest.approx(0.1)
 
 
@@ -118,7 +118,7 @@ def test_what_a_plateau_took_stays_taken_in_later_steps() -> None:
     for step in range(5):
         schedule.before_step(step)
     for _ in range(2):
-        schedule.after_validation(1.0)
+        schedule.after_validation(1.0, step=9)
     schedule.before_step(5)
     assert rate_of(optimizer) == pytest.approx(0.1)
 
@@ -127,7 +127,7 @@ def test_others_than_the_plateau_ignore_validation() -> None:
     for name in ("constant", "linear", "cosine"):
         optimizer, schedule = schedule_of(OptimConfig(lr=1.0, schedule=name))
         for _ in range(20):
-            schedule.after_validation(1.0)
+            schedule.after_validation(1.0, step=9)
         assert rate_of(optimizer) == 1.0
 
 
@@ -135,20 +135,41 @@ def test_state_of_the_plateau_comes_back() -> None:
     config = OptimConfig(lr=1.0, schedule="plateau", lr_plateau_patience=1)
     _, first = schedule_of(config)
     for loss in (4, 4):
-        first.after_validation(loss)
+        first.after_validation(loss, step=9)
     optimizer, second = schedule_of(config)
     second.load_state_dict(first.state_dict())
     assert second.state_dict() == first.state_dict()
-    second.after_validation(4)
+    second.after_validation(4, step=9)
     assert rate_of(optimizer) == pytest.approx(0.1)
 
 
-def test_full_rates_are_those_of_the_run_that_goes_on() -> None:
-    _, first = schedule_of(OptimConfig(lr=3.0, schedule="cosine"), 10)
+def test_full_rates_are_the_new_settings_and_what_a_plateau_took_stays_off() -> None:
+    optimizer, first = schedule_of(OptimConfig(lr=3.0, schedule="cosine"), 10)
     optimizer, second = schedule_of(OptimConfig(lr=1.0, schedule="cosine"), 10)
     second.load_state_dict(first.state_dict())
     second.before_step(5)
-    assert rate_of(optimizer) == pytest.approx(1.5)
+    assert rate_of(optimizer) == pytest.approx(0.5)
+    config = OptimConfig(lr=3.0, schedule="plateau", lr_plateau_patience=0)
+    before, first = schedule_of(config)
+    for _ in range(2):
+        first.after_validation(1.0, step=9)
+    optimizer, second = schedule_of(OptimConfig(lr=1.0, schedule="plateau"))
+    optimizer.load_state_dict(before.state_dict())
+    second.load_state_dict(first.state_dict(), same_figure=False)
+    assert rate_of(optimizer) == pytest.approx(0.1)
+    assert second.state_dict()["plateau"]["best"] == math.inf
+
+
+def test_a_plateau_within_the_warm_up_is_none() -> None:
+    config = OptimConfig(lr=1.0, schedule="plateau", lr_plateau_patience=0, warmup_steps=5)
+    optimizer, schedule = schedule_of(config)
+    for step in range(1, 9):
+        schedule.before_step(step - 1)
+        schedule.after_validation(1.0, step)
+        if step <= 6:
+            assert rate_of(optimizer) == pytest.approx(min(1, step / 5))
+    # Seen from the sixth step on: the first figure, one without improvement, the next in cooldown.
+    assert rate_of(optimizer) == pytest.approx(0.1)
 
 
 @given(st.lists(st.floats(-9, 9) | st.just(NAN), max_size=12), st.booleans(), st.integers(1, 4))
