@@ -75,6 +75,11 @@ def interrupts_wait() -> Iterator[None]:
         signal.raise_signal(signal.SIGINT)
 
 
+def items_at_once(num_workers: int, chunk: int) -> int:
+    """How many items `map_in_processes` has under way."""
+    return 2 * num_workers * chunk
+
+
 def map_in_processes(
     work: Callable[[Item], Result], items: Sequence[Item], num_workers: int, chunk: int = 1
 ) -> Generator[Result, None, None]:
@@ -111,7 +116,7 @@ def map_in_processes(
                 waiting.append(executor.submit(_work_on, next_chunk))
 
     try:
-        submit(2 * num_workers)
+        submit(items_at_once(num_workers, 1))
         while waiting:
             results = waiting.popleft().result()
             submit(1)
