@@ -27,7 +27,7 @@ def measure_conversion(json_list: Path, dataset_path: Path, workers: int) -> flo
         Images a second.
 
     Raises:
-        InputError: The list cannot be converted or names too few images (16 a worker are not timed).
+        InputError: The list cannot be converted or names too few images.
     """
     settings = ConversionSettings(dataset_path, PoseReferences.default(), "img2pose-torch")
     paths = read_annotation_list(json_list)
