@@ -15,8 +15,8 @@ from img2pose.references import PoseReferences
 def measure_conversion(json_list: Path, dataset_path: Path, workers: int) -> float:
     """Converts a list to a store that is removed afterwards.
 
-    The clock starts with the first image, when the worker processes run: their start, some seconds
-    once, does not count.
+    The clock starts when the worker processes have given their first images: their start, some
+    seconds once, does not count.
 
     Args:
         json_list: Names annotation files, relative to the current folder.
@@ -27,7 +27,7 @@ def measure_conversion(json_list: Path, dataset_path: Path, workers: int) -> flo
         Images a second.
 
     Raises:
-        InputError: The list cannot be converted or names fewer than two images.
+        InputError: The list cannot be converted or names too few images.
     """
     settings = ConversionSettings(dataset_path, PoseReferences.default(), "img2pose-torch")
     paths = read_annotation_list(json_list)
@@ -44,5 +44,5 @@ def measure_conversion(json_list: Path, dataset_path: Path, workers: int) -> flo
             num_workers=workers,
         )
     if tally.images_per_second is None:
-        raise InputError(f"{json_list}: names too few images to measure; give two or more")
+        raise InputError(f"{json_list}: names too few images to measure; give some hundreds")
     return tally.images_per_second

@@ -19,7 +19,7 @@ from img2pose.data.labels import ImageLabels, PoseCamera, fit_labels
 from img2pose.data.records import SCHEMA_VERSION, Record, RecordInfo, StoreMeta
 from img2pose.data.store_writer import StoreWriter
 from img2pose.data.unfinished_store import UnfinishedStore
-from img2pose.data.worker_processes import interrupts_wait, map_in_processes
+from img2pose.data.worker_processes import interrupts_wait, items_at_once, map_in_processes
 from img2pose.errors import InputError, OutputError
 from img2pose.images import decode_image
 from img2pose.references import PoseReferences
@@ -215,7 +215,7 @@ class Tally:
         negatives: Images without a posed face, kept or dropped.
         negative_faces: Faces in them.
         left_out: What the store does not hold, in the list's order.
-        converted: Lines that this process converted after the first.
+        timed_lines: Lines converted after the first ones, which waited for processes to start.
         seconds: What it took for them.
     """
 
@@ -228,13 +228,13 @@ class Tally:
     negatives: int = 0
     negative_faces: int = 0
     left_out: list[LeftOut] = field(default_factory=list)
-    converted: int = 0
+    timed_lines: int = 0
     seconds: float = 0.0
 
     @property
     def images_per_second(self) -> float | None:
         """Speed of this process once its workers ran; None where it converted too little."""
-        return self.converted / self.seconds if self.converted and self.seconds > 0 else None
+        return self.timed_lines / self.seconds if self.timed_lines else None
 
     @property
     def skipped(self) -> list[LeftOut]:
@@ -348,7 +348,8 @@ def convert(
             # Closing ends the worker processes, also after an error or an interrupt.
             with closing(map_in_processes(conversion, rest, num_workers, _CHUNK)) as converted_all:
                 shown = progress(converted_all, "converting", len(paths), tally.lines)
-                _add_all(rest, shown, writer, tally, settings.skip_unusable, fingerprint)
+                untimed = max(1, items_at_once(num_workers, _CHUNK))
+                _add_all(rest, shown, writer, tally, settings.skip_unusable, fingerprint, untimed)
             _refuse_nothing(json_list, tally, settings.keep_negatives)
             meta = StoreMeta(
                 settings.pose_camera,
@@ -407,15 +408,16 @@ def _add_all(
     tally: Tally,
     skip_unusable: bool,
     fingerprint: str,
+    untimed_lines: int,
 ) -> None:
-    begun: float | None = None
+    began = 0.0
     lines, left_out = tally.lines, len(tally.left_out)
 
     def commit() -> None:
         writer.commit({"fingerprint": fingerprint, "tally": tally.as_values(left_out)})
 
     try:
-        for path, converted in zip(paths, converted_all, strict=True):
+        for number, (path, converted) in enumerate(zip(paths, converted_all, strict=True), 1):
             # An interrupt must not come between a record and its count.
             with interrupts_wait():
                 if converted.problem is not None and not skip_unusable:
@@ -423,11 +425,11 @@ def _add_all(
                 if converted.record is not None:
                     writer.add(converted.record, converted.info)
                 tally.add(path, converted)
-                if begun is None:
-                    begun = time.perf_counter()
-                else:
-                    tally.converted += 1
-                    tally.seconds = time.perf_counter() - begun
+                if number == untimed_lines:
+                    began = time.perf_counter()
+                elif number > untimed_lines:
+                    tally.timed_lines += 1
+                    tally.seconds = time.perf_counter() - began
                 if writer.should_commit or tally.lines - lines >= _LINES_A_COMMIT:
                     commit()
                     lines, left_out = tally.lines, len(tally.left_out)

@@ -98,6 +98,11 @@ def start_processes(work: Callable[[Item], Result], num_workers: int) -> Process
     return ProcessPoolExecutor(num_workers, context, _begin, (work,))
 
 
+def items_at_once(num_workers: int, chunk: int) -> int:
+    """How many items `map_in_processes` has under way."""
+    return 2 * num_workers * chunk
+
+
 def map_in_processes(
     work: Callable[[Item], Result], items: Sequence[Item], num_workers: int, chunk: int = 1
 ) -> Generator[Result, None, None]:
@@ -129,7 +134,7 @@ def map_in_processes(
                 waiting.append(executor.submit(work_on, next_chunk))
 
     try:
-        submit(2 * num_workers)
+        submit(items_at_once(num_workers, 1))
         while waiting:
             results = waiting.popleft().result()
             submit(1)

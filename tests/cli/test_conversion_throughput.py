@@ -18,5 +18,5 @@ def test_conversions_are_timed(face_photographs: Path, tmp_path: Path) -> None:
     assert measure_conversion(tmp_path / "train.txt", face_photographs, workers=0) > 0
     assert {path.name for path in tmp_path.iterdir()} == {"annotations", "train.txt", "val.txt"}
     write_annotation_list(tmp_path / "one.txt", read_annotation_list(tmp_path / "train.txt")[:1])
-    with pytest.raises(InputError, match="give two or more"):
+    with pytest.raises(InputError, match="too few images"):
         measure_conversion(tmp_path / "one.txt", face_photographs, workers=0)
