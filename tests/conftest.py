@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,12 @@ from img2pose.references import PoseReferences
 from img2pose.types import PoseStats
 from tests.faces import make_face_dataset, write_face_photographs
 from tests.settings import PUBLISHED_STATS, SMALL_MODEL
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interrupts() -> None:
+    """SIGINT as a terminal sends it: what runs in the background may have begun with it ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from img2pose.training.logging import METRICS_FILE, MetricsLine, read_metrics
 from img2pose.training.run import plain_values
 
 _STEPS_A_LINE = 10
-_TIMED_LINES = 5
+_TIMED_LINES = 4
 _SECONDS_TO_END = 60
 _SECONDS_BETWEEN_LOOKS = 0.5
 

@@ -58,9 +58,9 @@ def test_training_runs_with_their_data(
     arguments += ["--device", "cpu"]
     for name, value in values.items():
         arguments += ["--set", f"{name}={value}"]
-    assert main([*arguments, "--measure", "training", "--processes", "1,2"]) == 0
+    assert main([*arguments, "--measure", "training", "--processes", "2"]) == 0
     runs = json.loads((tmp_path / "out" / RESULTS_FILE).read_text())["training_runs"]
-    assert [(run["processes"], run["pictures_a_step"]) for run in runs] == [(1, 1), (2, 2)]
+    assert [(run["processes"], run["pictures_a_step"]) for run in runs] == [(2, 2)]
     assert all(run["images_per_second"] > 0 and 0 <= run["data_wait_share"] <= 1 for run in runs)
     assert "images / s" in capsys.readouterr().out
     # What the training itself refuses comes as its one line.
