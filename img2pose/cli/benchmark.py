@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
+from statistics import median
 from typing import Any, TypeAlias
 
 import cv2
@@ -21,6 +22,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.ops import MultiScaleRoIAlign
 
+from img2pose.cli.conversion_throughput import measure_conversion
 from img2pose.cli.exit_codes import exit_code_from_errors
 from img2pose.cli.loading_throughput import measure_loading
 from img2pose.cli.model_arguments import set_threads
@@ -89,7 +91,8 @@ def build_parser() -> argparse.ArgumentParser:
         choices=tuple(_MEASUREMENTS),
         default="model",
         help="model: predictions and their parts (default); training: runs with their data;"
-        " loading: reading and changing training pictures, in one process",
+        " loading: reading and changing training pictures, in one process; conversion: from"
+        " annotations to an LMDB",
     )
     parser.add_argument("--checkpoint", help="model (default: an untrained one as published)")
     parser.add_argument(
@@ -126,8 +129,11 @@ def build_parser() -> argparse.ArgumentParser:
     training.add_argument(
         "--processes",
         default="1,2",
-        help="that share a run, and the CPU's threads (default %(default)s)",
+        help="that share a run and the CPU's threads, or convert (default %(default)s)",
     )
+    conversion = parser.add_argument_group("of conversion")
+    conversion.add_argument("--json_list", help="list of annotations")
+    conversion.add_argument("--dataset_path", help="folder of their images")
     return parser
 
 
@@ -448,6 +454,23 @@ def _measure_loading(args: argparse.Namespace, device: torch.device) -> tuple[di
     return {"loading": found._asdict()}, table
 
 
+def _measure_conversion(
+    args: argparse.Namespace, device: torch.device
+) -> tuple[dict[str, Any], str]:
+    """The report of conversions, medians of their runs, and its table."""
+    if args.json_list is None or args.dataset_path is None:
+        raise InputError("--measure conversion: give --json_list and --dataset_path")
+    json_list, dataset_path = Path(args.json_list), Path(args.dataset_path)
+    rates = {
+        count: median(
+            measure_conversion(json_list, dataset_path, count) for _ in range(args.repeats)
+        )
+        for count in _numbers(args.processes, "--processes", 0)
+    }
+    lines = ["processes  images / s", *(f"{n:>9}{rate:>12.1f}" for n, rate in rates.items())]
+    return {"conversion_images_per_second": rates}, "\n".join(lines)
+
+
 def _machine(device: torch.device) -> dict[str, Any]:
     return {
         "device": str(device),
@@ -491,6 +514,7 @@ _MEASUREMENTS: dict[str, _Measurement] = {
     "model": _measure_model,
     "training": _measure_training,
     "loading": _measure_loading,
+    "conversion": _measure_conversion,
 }
 
 

@@ -73,11 +73,31 @@ def test_training_runs_with_their_data(
     assert 0 < loading["images_per_second"] < loading["decoded_images_per_second"]
 
 
+def test_conversion(
+    face_dataset: Path, face_photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = (face_dataset / "lists" / "train.txt").read_text()
+    several = tmp_path / "several.txt"
+    several.write_text(names * 10)
+    arguments = ["--measure", "conversion", "--dataset_path", str(face_photographs)]
+    arguments += ["--output_path", str(tmp_path), "--repeats", "1"]
+    assert main([*arguments, "--json_list", str(several), "--processes", "0,1"]) == 0
+    rates = json.loads((tmp_path / RESULTS_FILE).read_text())["conversion_images_per_second"]
+    assert rates.keys() == {"0", "1"}
+    assert all(rate > 0 for rate in rates.values())
+    few = tmp_path / "few.txt"
+    few.write_text(names)
+    assert main([*arguments, "--json_list", str(few), "--processes", "1"]) == 2
+    assert "few.txt: names too few images" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--measure", "training", "--config", "gone.yaml"], "gone.yaml"),
         (["--measure", "loading", "--set", "optim.lr=1"], "data.train_source"),
+        (["--measure", "conversion", "--json_list", "list.txt"], "--dataset_path"),
+        (["--measure", "conversion", "--json_list", "no.txt", "--dataset_path", "."], "no.txt"),
         (["--sizes", "big"], "--sizes big"),
         (["--batches", "0"], "--batches 0"),
         (["--repeats", "0"], "--repeats 0"),
