@@ -228,7 +228,7 @@ def test_limits_that_are_no_number_are_named(
         read_image(tmp_path / "a.png")
 
 
-@pytest.mark.filterwarnings("ignore:.*Metadata Warning")
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "bmp", "tif", "webp", "ppm"])
 def test_mutated_pictures_are_read_or_refused_in_one_line(tmp_path: Path, suffix: str) -> None:
     rng = np.random.default_rng(7)
