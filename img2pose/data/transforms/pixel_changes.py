@@ -155,7 +155,7 @@ def add_noise(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Gaussian, salt and pepper or Poisson noise, drawn with equal chance.
 
     Gaussian and Poisson noise is drawn as one of 256 quantiles of each grey level's distribution:
-    a byte and a look-up a value, forty times as fast as drawing from the distribution.
+    a byte and a look-up a value, much faster than drawing from the distribution.
 
     Args:
         pixels: (H, W, 3) uint8.
