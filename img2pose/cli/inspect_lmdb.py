@@ -157,9 +157,12 @@ def _describe(store: PoseStore, index: int, record: Record, pixels: np.ndarray) 
             angles = _plain(np.asarray(pose_to_euler(record.poses_in_image[face])))
             entry["euler_aflw2000_deg"] = dict(zip(("pitch", "yaw", "roll"), angles, strict=True))
         faces.append(entry)
+    info = store.info(index)
     return {
         "key": store.key(index),
         "index": index,
+        "image_path": None if info is None else info.image_path,
+        "label_source": None if info is None else info.label_source,
         "image_bytes": len(record.image_bytes),
         "size_hw": list(pixels.shape[:2]),
         "faces": faces,
@@ -180,6 +183,8 @@ def _record_text(described: dict[str, Any]) -> str:
         f"record {described['key']}: {width} x {height}, {described['image_bytes']} bytes,"
         f" {len(described['faces'])} faces"
     ]
+    if described["image_path"] is not None:
+        lines.append(f"  {described['image_path']}, labels: {described['label_source'] or '?'}")
     for number, face in enumerate(described["faces"]):
         lines.append(f"  face {number}: box {_numbers(face['box'])}, {face['landmarks']} landmarks")
         if face["pose_in_image"] is None:

@@ -47,6 +47,10 @@ def test_records_are_printed_and_drawn(
     assert face["pose_in_image"] == stored.poses_in_image[0].tolist()
     assert face["box"] == stored.boxes_xyxy[0].tolist()
     assert records[0]["image_bytes"] == len(stored.image_bytes)
+    info = PoseStore(path).info(2)
+    assert info is not None
+    assert records[0]["image_path"] == info.image_path
+    assert records[0]["label_source"] == ".pts files"
     assert sorted(p.name for p in output.iterdir()) == ["record_0.png", "record_2.png"]
     height, width = records[0]["size_hw"]
     with Image.open(output / "record_2.png") as drawing:
