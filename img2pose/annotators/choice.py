@@ -119,7 +119,8 @@ class DetectorChoice:
         if self.name in BUILT_IN:
             return BUILT_IN[self.name]
         module_name, colon, class_name = self.name.partition(":")
-        if not (colon and module_name and class_name.isidentifier()):
+        parts = [*module_name.split("."), class_name]
+        if not (colon and all(part.isidentifier() for part in parts)):
             raise InputError(
                 f"--detector {self.name}: choose {', '.join(BUILT_IN)} or a class of your own as"
                 " module:Class"
@@ -141,7 +142,12 @@ class DetectorChoice:
         return make
 
     def _all_options(self, make: Callable[..., FaceDetector]) -> dict[str, Any]:
-        signature = inspect.signature(make)
+        try:
+            signature = inspect.signature(make)
+        except ValueError as error:
+            raise InputError(
+                f"--detector {self.name}: Python cannot tell its options; give a class of Python"
+            ) from error
         try:
             bound = signature.bind(**self.options)
         except TypeError as error:

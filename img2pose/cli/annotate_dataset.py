@@ -31,12 +31,19 @@ from img2pose.data.annotations import (
     Annotation,
     read_annotation,
     read_annotation_list,
+    read_text,
+    resolve_image,
     write_annotation,
     write_annotation_list,
 )
 from img2pose.data.worker_processes import map_in_processes
 from img2pose.errors import InputError, OutputError
-from img2pose.files import check_output_folder, write_json, write_text
+from img2pose.files import (
+    check_output_folder,
+    told_when_unwritable,
+    write_json,
+    write_text,
+)
 from img2pose.images import read_image
 
 SETTINGS_FILE = "settings.json"
@@ -174,6 +181,7 @@ class _Labelling:
         begin = time.perf_counter()
         path = self.dataset_path / task.image_path
         try:
+            resolve_image(self.dataset_path, task.image_path, path)
             image_rgb = read_image(path, upright=False)
         except InputError as error:
             return _Outcome(problem=str(error))
@@ -213,7 +221,10 @@ class _Labelling:
         source, boxes = self.label_source, done.boxes_xyxy
         if task.given is not None:
             source = source_of_matched(source, task.given)
-            if not np.array_equal(boxes[: len(task.given)], task.given.boxes_xyxy):
+            given = len(task.given)
+            if given != len(done) and not (self.rule.keep_unmatched and given < len(done)):
+                return None
+            if not np.array_equal(boxes[:given], task.given.boxes_xyxy):
                 return None
         is_same = done.label_source == source and done.image_path == task.image_path
         return done if is_same else None
@@ -231,14 +242,7 @@ def _checked_image_path(text: str, where: str) -> str:
 
 
 def _read_image_list(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{path}: is not there; paths are relative to the current folder ({Path.cwd()})"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as a list of images ({error})") from error
+    lines = read_text(path, "a list of images").split("\n")
     names = [
         _checked_image_path(line.strip(), f"{path}: line {number}")
         for number, line in enumerate(lines, start=1)
@@ -393,7 +397,8 @@ class _Outputs:
         if overwrite:
             # A list of old labels must not outlive them, should this run be stopped.
             self.json_list.unlink(missing_ok=True)
-        write_json(self.settings, settings, indent=1)
+        with told_when_unwritable(self.settings):
+            write_json(self.settings, settings, indent=1)
 
 
 def _label_all(
@@ -459,10 +464,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     seconds = time.perf_counter() - begin
     if not tally.labelled:
         raise InputError(f"{inputs[0]}: no image could be read; first: {tally.skipped[0][1]}")
-    write_annotation_list(outputs.json_list, tally.labelled)
-    if args.skip_bad:
-        lines = [f"{path}\t{' '.join(reason.split())}\n" for path, reason in tally.skipped]
-        write_text(outputs.skipped, "".join(lines))
+    with told_when_unwritable(outputs.json_list):
+        write_annotation_list(outputs.json_list, tally.labelled)
+        if args.skip_bad:
+            lines = [f"{path}\t{' '.join(reason.split())}\n" for path, reason in tally.skipped]
+            write_text(outputs.skipped, "".join(lines))
     print(f"{outputs.json_list}\n{tally.summary(rule if given is not None else None, seconds)}")
     if len(names) < len(listed):
         print(f"named more than once in {inputs[0]}, labelled once: {len(listed) - len(names)}")

@@ -369,7 +369,8 @@ def _staging_folder(args: argparse.Namespace) -> Path:
     settings = {
         key: str(Path(value).absolute()) if key in ("images_path", "label_file") else value
         for key, value in sorted(vars(args).items())
-        if key in ("format", "images_path", "label_file", "category", "swap_left_right")
+        if key
+        in ("format", "images_path", "label_file", "category", "swap_left_right", "allow_outside")
     }
     digest = hashlib.sha256(json.dumps(settings).encode("utf-8", "surrogateescape")).hexdigest()
     return Path(args.output_path) / f".annotations.{digest[:12]}.part"

@@ -21,7 +21,11 @@ from img2pose.cli.reference_arguments import add_reference_arguments, load_refer
 from img2pose.data.store import PoseStore, Record
 from img2pose.errors import InputError
 from img2pose.evaluation.sheets import evenly_spaced
-from img2pose.files import check_output_folder, replace_when_complete
+from img2pose.files import (
+    check_output_folder,
+    replace_when_complete,
+    told_when_unwritable,
+)
 from img2pose.geometry import image_intrinsics, pose_to_euler
 from img2pose.images import decode_image
 from img2pose.references import PoseReferences
@@ -243,7 +247,7 @@ def _summary_text(summary: dict[str, Any]) -> str:
 
 
 def _write_picture(path: Path, picture: np.ndarray) -> None:
-    with replace_when_complete(path) as part:
+    with told_when_unwritable(path), replace_when_complete(path) as part:
         Image.fromarray(picture).save(part, format="png")
 
 

@@ -22,7 +22,13 @@ from img2pose.data.checks.workers import check_all
 from img2pose.data.labels import POSE_CAMERAS
 from img2pose.data.store import PoseStore
 from img2pose.errors import InputError
-from img2pose.files import check_output_folder, replace_when_complete, write_json, write_text
+from img2pose.files import (
+    check_output_folder,
+    replace_when_complete,
+    told_when_unwritable,
+    write_json,
+    write_text,
+)
 from img2pose.references import PoseReferences
 from img2pose.versions import package_versions
 from img2pose.visualization import contact_sheet
@@ -221,7 +227,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "strict": args.strict,
         "wrong": wrong,
     }
-    _write(output, report, source, text, described)
+    with told_when_unwritable(output):
+        _write(output, report, source, text, described)
     print(text)
     print(f"\nresults: {output}")
     return _FOUND_WRONG if wrong else 0

@@ -280,7 +280,7 @@ def read_annotation(path: str | os.PathLike[str]) -> Annotation:
     Raises:
         InputError: It cannot be read or does not follow the schema.
     """
-    return parse_annotation(_read_text(path, "an annotation"), path)
+    return parse_annotation(read_text(path, "an annotation"), path)
 
 
 def write_annotation(path: str | os.PathLike[str], annotation: Annotation) -> None:
@@ -324,7 +324,7 @@ def read_annotation_list(
         InputError: The list cannot be read, names nothing, or names a missing file.
     """
     entries = []
-    for number, line in enumerate(_read_text(path, "a list of annotations").split("\n"), start=1):
+    for number, line in enumerate(read_text(path, "a list of annotations").split("\n"), start=1):
         if not line.strip():
             continue
         entry = Path(line.strip())
@@ -360,7 +360,19 @@ def write_annotation_list(
     write_text(path, "".join(f"{line}\n" for line in lines))
 
 
-def _read_text(path: str | os.PathLike[str], kind: str) -> str:
+def read_text(path: str | os.PathLike[str], kind: str) -> str:
+    """The UTF-8 text of a file.
+
+    Args:
+        path: The file.
+        kind: What it should be, for messages.
+
+    Raises:
+        InputError: It is missing, no file or no text.
+    """
+    # Reading from a pipe would wait for ever.
+    if Path(path).exists() and not Path(path).is_file():
+        raise InputError(f"{path}: is not a file; give {kind}")
     try:
         # Some editors on Windows put a byte order mark first.
         return Path(path).read_text(encoding="utf-8-sig")

@@ -88,7 +88,7 @@ class ConversionSettings:
         digest = hashlib.sha256(json.dumps(values).encode())
         for path in progress(paths, "comparing", len(paths), 0):
             try:
-                content = path.read_bytes()
+                content = path.read_bytes() if path.is_file() else b"no file"
             except (OSError, ValueError) as error:
                 content = type(error).__name__.encode()
             parts = (os.fsencode(path), content, self._image_bytes(content))

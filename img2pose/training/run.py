@@ -84,7 +84,15 @@ def _references(config: TrainConfig) -> PoseReferences:
 
 
 def _open_stores(paths: Sequence[str], references: PoseReferences) -> JoinedStores:
-    return JoinedStores([_open_store(path, references) for path in paths])
+    stores = [_open_store(path, references) for path in paths]
+    cameras = {store.meta.pose_camera for store in stores if store.meta is not None}
+    if len(cameras) > 1:
+        logger.warning(
+            "%s: poses of some were fitted in the box's camera, of others in the image's (they"
+            " differ by degrees); convert them with the same --pose_camera",
+            ", ".join(paths),
+        )
+    return JoinedStores(stores)
 
 
 def _open_store(path: str, references: PoseReferences) -> PoseStore:

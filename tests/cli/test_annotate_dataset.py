@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -320,6 +321,43 @@ def test_an_image_without_given_boxes_is_named(
     assert not Path("out").exists()
 
 
+def test_a_box_that_is_no_longer_given_goes(dataset: Path) -> None:
+    flags = ["--output_path", "out", "--dataset_path", "photos", "--detector", KNOWN]
+    flags += ["--match_annotations", "given.txt", "--num_workers", "0"]
+    for boxes in ([(5, 8, 25, 32), (60, 40, 70, 50)], [(5, 8, 25, 32)], []):
+        give_boxes(**{"a.png": boxes})
+        assert main(flags) == 0
+        assert len(labels("a.png")) == len(boxes)
+
+
+def test_a_link_out_of_the_data_set_and_a_pipe_are_refused(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_image(Path("secret.png"), [(0, 0, 10, 10)])
+    Path("photos/link.png").symlink_to(Path("secret.png").resolve())
+    os.mkfifo("photos/pipe.png")
+    for name, message in (("link.png", "lies outside"), ("pipe.png", "is not a file")):
+        write_list(name)
+        assert run() == 2
+        assert message in capsys.readouterr().err
+    os.mkfifo("pipe.txt")
+    assert run("--image_list", "pipe.txt") == 2
+    assert "pipe.txt: is not a file" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_told_in_one_line(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for place in ("write_json", "write_annotation_list"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"img2pose.cli.annotate_dataset.{place}", full)
+            assert run() == 1
+        assert "cannot be written (No space left" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["../secret.png", "one/../../secret.png", "/etc/passwd", "."])
 def test_image_paths_stay_in_the_data_set(
     dataset: Path, capsys: pytest.CaptureFixture[str], name: str
@@ -359,6 +397,10 @@ def test_images_named_twice_are_labelled_once(
         (["--output_path", "."], "photos.txt: would be overwritten"),
         (["--detector", "retina"], "--detector retina"),
         (["--detector", "yunet"], "--model_path"),
+        (["--detector", ".x:Y"], "module:Class"),
+        (["--detector", "datetime:timedelta"], "--detector datetime:timedelta"),
+        (["--detector", "yunet", "--detector_options", "model_path=5"], "model_path"),
+        (["--detector", "yunet", "--model_path", "x", "--detector_options", "sizes=64.5"], "sizes"),
         (["--detector_options", "least"], "write key=value"),
         (["--detector_options", "most=3"], "its options are least"),
         (["--detector_options", "fault=shape"], f"detector {KNOWN}: returned boxes (1, 3)"),

@@ -52,6 +52,8 @@ def test_training_runs_with_their_data(
     values: dict[str, Any] = {f"model.{name}": value for name, value in SMALL_MODEL.items()}
     values |= {"data.mosaic_max_side": 1, "data.mosaic_canvas": 96, "data.workers": 1}
     values |= {"data.train_source": face_dataset / "train.lmdb", "optim.batch_size": 1}
+    # Long epochs: each ends with a checkpoint.
+    values |= {"data.train_weights": 50}
     config = tmp_path / "config.yaml"
     config.write_text("evaluators: [landmarks]\nmonitor: landmarks/recall_at_50\n")
     arguments = ["--config", str(config), "--output_path", str(tmp_path / "out")]

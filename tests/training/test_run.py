@@ -107,7 +107,7 @@ def test_the_same_run_gives_the_same_weights(face_dataset: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "kills", [2, pytest.param(10, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
+    "kills", [1, pytest.param(10, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
 )
 def test_a_killed_run_ends_as_an_uninterrupted_one(face_dataset: Path, kills: int) -> None:
     assert kill_and_resume.main(face_dataset, kills, seed=kills) == []
