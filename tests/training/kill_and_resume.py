@@ -24,7 +24,7 @@ SETTINGS += ["data.mosaic_max_side=1", "data.mosaic_canvas=96", "data.random_fli
 SETTINGS += ["optim.optimizer=AdamW", "optim.lr=1e-3", "optim.schedule=plateau"]
 SETTINGS += ["optim.ema_decay=0.9", "optim.early_stop_patience=50", "optim.lr_plateau_patience=1"]
 # A checkpoint at every step makes it likely that one is being written.
-SETTINGS += ["checkpoint_every_steps=1", "optim.epochs=10", "optim.batch_size=1"]
+SETTINGS += ["checkpoint_every_steps=1", "optim.batch_size=1"]
 SETTINGS += ["data.workers=0"]
 
 
@@ -108,27 +108,29 @@ def moment(workspace: Path) -> str:
     return f"epoch {state.epoch + 1}, {state.samples_done} samples{torn}"
 
 
-def main(dataset: Path, kills: int, seed: int = 0) -> list[str]:
+def main(dataset: Path, kills: int, seed: int = 0, epochs: int = 10) -> list[str]:
     """Runs the experiment and prints its table.
 
     Args:
         dataset: Folder with `train.lmdb` and `val.lmdb`.
         kills: How often the run is killed.
         seed: Of the moments.
+        epochs: Of the run, four steps each.
 
     Returns:
         What differs from the uninterrupted run: nothing, if all is well.
     """
     moments = random.Random(seed)
+    length = [f"optim.epochs={epochs}"]
     with tempfile.TemporaryDirectory() as scratch:
         whole, killed = Path(scratch) / "whole", Path(scratch) / "killed"
-        subprocess.run(command(dataset, whole), check=True, capture_output=True)
+        subprocess.run(command(dataset, whole, length), check=True, capture_output=True)
         for kill in range(1, kills + 1):
             # How many processes read must not matter.
             workers = [f"data.workers={kill % 2}"]
-            kill_at_random(command(dataset, killed, workers), killed / "run", moments)
+            kill_at_random(command(dataset, killed, length + workers), killed / "run", moments)
             print(f"| {kill} | {kill % 2} | {moment(killed)} |")
-        subprocess.run(command(dataset, killed), check=True, capture_output=True)
+        subprocess.run(command(dataset, killed, length), check=True, capture_output=True)
         found = []
         for name in ("last.pth", "best.pth"):
             found += differing(whole / "run" / name, killed / "run" / name)

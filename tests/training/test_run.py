@@ -107,10 +107,13 @@ def test_the_same_run_gives_the_same_weights(face_dataset: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "kills", [1, pytest.param(10, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
+    ("kills", "epochs"),
+    [(1, 4), pytest.param(10, 10, marks=[pytest.mark.slow, pytest.mark.timeout(900)])],
 )
-def test_a_killed_run_ends_as_an_uninterrupted_one(face_dataset: Path, kills: int) -> None:
-    assert kill_and_resume.main(face_dataset, kills, seed=kills) == []
+def test_a_killed_run_ends_as_an_uninterrupted_one(
+    face_dataset: Path, kills: int, epochs: int
+) -> None:
+    assert kill_and_resume.main(face_dataset, kills, seed=kills, epochs=epochs) == []
 
 
 def test_a_stopped_run_goes_on_with_the_same_command(face_dataset: Path, tmp_path: Path) -> None:
