@@ -37,7 +37,7 @@ from img2pose.data.annotations import (
     write_annotation_list,
 )
 from img2pose.data.worker_processes import map_in_processes
-from img2pose.errors import InputError, OutputError
+from img2pose.errors import InputError
 from img2pose.files import (
     check_output_folder,
     told_when_unwritable,
@@ -195,13 +195,8 @@ class _Labelling:
         matched = unmatched = 0
         if task.given is not None:
             annotation, matched, unmatched = add_landmarks(task.given, annotation, self.rule)
-        try:
+        with told_when_unwritable(task.target):
             write_annotation(task.target, annotation)
-        except OSError as error:
-            raise OutputError(
-                f"{task.target}: cannot be written ({error}); make room and give the same command"
-                " again"
-            ) from error
         return _Outcome(
             len(annotation),
             int(annotation.has_landmarks.sum()),

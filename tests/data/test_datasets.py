@@ -11,7 +11,6 @@ import torch
 from img2pose.config import DataConfig
 from img2pose.data.datasets import (
     FaceDataset,
-    Sample,
     TrainingDataset,
     read_picture,
     to_image_and_targets,
@@ -24,6 +23,7 @@ from img2pose.errors import InputError
 from img2pose.geometry import boxes_from_points, image_intrinsics, project_points
 from img2pose.images import decode_image
 from img2pose.references import PoseReferences
+from tests.data.samples import assert_same
 
 EVERYTHING = DataConfig(
     random_flip=True, random_crop=True, rotation_deg=20, scale_range=(0.8, 1.2), brightness=0.2
@@ -34,13 +34,6 @@ MOSAIC = DataConfig(random_flip=True, rotation_deg=20, mosaic_max_side=2, mosaic
 @pytest.fixture
 def store(face_dataset: Path) -> PoseStore:
     return PoseStore(face_dataset / "train.lmdb")
-
-
-def assert_same(one: Sample, other: Sample) -> None:
-    assert torch.equal(one.image, other.image)
-    assert torch.equal(one.targets.boxes_xyxy, other.targets.boxes_xyxy)
-    assert torch.equal(one.targets.poses_in_image, other.targets.poses_in_image)
-    assert (one.records, one.seed, one.unreadable) == (other.records, other.seed, other.unreadable)
 
 
 def png(pixels: np.ndarray) -> bytes:

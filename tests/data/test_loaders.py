@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from img2pose.config import DataConfig
-from img2pose.data.datasets import FaceDataset, Sample, TrainingDataset
+from img2pose.data.datasets import FaceDataset, TrainingDataset
 from img2pose.data.loaders import (
     EpochBatches,
     SharedBatches,
@@ -31,6 +30,7 @@ from img2pose.data.sources import Mixture
 from img2pose.data.store import PoseStore
 from img2pose.errors import InputError
 from img2pose.references import PoseReferences
+from tests.data.samples import assert_same
 
 MOSAIC = DataConfig(random_flip=True, rotation_deg=20, mosaic_max_side=2, mosaic_canvas=96)
 COUNTS = st.integers(1, 4)
@@ -146,13 +146,6 @@ def test_shared_batches_are_those_of_one_process_each_in_one_of_them(
 @pytest.fixture
 def store(face_dataset: Path) -> PoseStore:
     return PoseStore(face_dataset / "train.lmdb")
-
-
-def assert_same(one: Sample, other: Sample) -> None:
-    assert torch.equal(one.image, other.image)
-    assert torch.equal(one.targets.boxes_xyxy, other.targets.boxes_xyxy)
-    assert torch.equal(one.targets.poses_in_image, other.targets.poses_in_image)
-    assert (one.seed, one.records, one.unreadable) == (other.seed, other.records, other.unreadable)
 
 
 def test_workers_change_nothing_and_know_the_epoch_and_bear_signals(
