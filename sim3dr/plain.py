@@ -1,0 +1,200 @@
+"""The rasterizer in plain NumPy: slow, readable, and what the fast one is tested against.
+
+Both evaluate the same float64 expressions in the same order, so they agree in every bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim3dr.canvas import Canvas, Rasterized
+from sim3dr.screen import ScreenMesh
+
+# Bounds the memory of one pass (about 200 bytes a sample and triangle).
+_CANDIDATES_AT_ONCE = 1 << 19
+
+_Floats = NDArray[np.float64]
+_Integers = NDArray[np.int64]
+
+
+def _candidates(xy: _Floats, order: _Integers, height: int, width: int) -> Iterator[_Integers]:
+    """Yields (3, N) triangle, row, column of samples in the triangles' bounding boxes, in parts."""
+    last = np.array([width - 1.0, height - 1.0])
+    # Limited before they become whole numbers, which hold less than a float does.
+    start = np.maximum(np.ceil(xy[order].min(axis=1)), 0)
+    stop = np.minimum(np.floor(xy[order].max(axis=1)), last)
+    shown = (start <= stop).all(axis=1)
+    order, start, stop = order[shown], start[shown].astype(int), stop[shown].astype(int) + 1
+    columns, rows = (stop - start).T
+    counts = columns * rows
+    first = 0
+    while first < len(order):
+        total = np.cumsum(counts[first:])
+        end = first + max(1, int(np.searchsorted(total, _CANDIDATES_AT_ONCE, side="right")))
+        part = slice(first, end)
+        owner = np.repeat(np.arange(first, end), counts[part])
+        offsets = np.concatenate(([0], np.cumsum(counts[part])[:-1]))
+        within = np.arange(len(owner)) - np.repeat(offsets, counts[part])
+        row = start[owner, 1] + within // columns[owner]
+        column = start[owner, 0] + within % columns[owner]
+        yield np.stack([order[owner], row, column])
+        first = end
+
+
+def _edge(start: _Floats, end: _Floats, x: _Floats, y: _Floats) -> _Floats:
+    """Twice the signed area of (start, end, sample); positive to the right of the way, y down.
+
+    The edge is walked from its left end (the upper one, if upright) and the sign put right after:
+    both triangles at an edge get numbers that differ in nothing but the sign, so that no sample
+    between them is lost to rounding.
+    """
+    swap = (start[:, 0] > end[:, 0]) | ((start[:, 0] == end[:, 0]) & (start[:, 1] > end[:, 1]))
+    first = np.where(swap[:, None], end, start)
+    way = np.where(swap[:, None], start, end) - first
+    sided = way[:, 0] * (y - first[:, 1]) - way[:, 1] * (x - first[:, 0])
+    return np.where(swap, -sided, sided)
+
+
+def _edges(xy: _Floats, sign: _Floats, row: _Integers, column: _Integers) -> list[_Floats]:
+    """The three (N,) edge functions opposite to corners a, b, c; none is negative inside."""
+    a, b, c = xy.transpose(1, 0, 2)
+    x, y = column.astype(np.float64), row.astype(np.float64)
+    return [_edge(*ends, x, y) * sign for ends in ((b, c), (c, a), (a, b))]
+
+
+def _signed_area(xy: _Floats) -> _Floats:
+    """Twice the area of (N, 3, 2); positive where the corners run clockwise with y down."""
+    ab, ac = xy[:, 1] - xy[:, 0], xy[:, 2] - xy[:, 0]
+    area: _Floats = ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0]
+    return area
+
+
+def _draw_depth(
+    screen: ScreenMesh, number: int, canvas: Canvas, samples: Rasterized
+) -> None:
+    """Writes depth, mesh and part of each sample where this mesh is the nearest so far."""
+    height, width = samples.depth.shape
+    depth, mesh_index = samples.depth.reshape(-1), samples.mesh_index.reshape(-1)
+    part_index = samples.triangle_index.reshape(-1)
+    corners = screen.vertices[screen.corners]
+    xy, z = corners[..., :2], corners[..., 2]
+    area = _signed_area(xy)
+    shown = np.isfinite(area) & ((area > 0) if canvas.cull_back else (area != 0))
+    sign = np.where(area < 0, -1.0, 1.0)
+    for part, row, column in _candidates(xy, np.flatnonzero(shown), height, width):
+        a, b, c = _edges(xy[part], sign[part], row, column)
+        total = a + b + c
+        inside = (a >= 0) & (b >= 0) & (c >= 0) & (total > 0)
+        a, b, c, total, part = a[inside], b[inside], c[inside], total[inside], part[inside]
+        za, zb, zc = z[part].T
+        if canvas.perspective_correct:
+            sample_z = total / (a * (1.0 / za) + b * (1.0 / zb) + c * (1.0 / zc))
+        else:
+            sample_z = (a * za + b * zb + c * zc) / total
+        sample = row[inside] * width + column[inside]
+        # Nearest first, then lowest index, so `unique` picks each sample's winner of this pass.
+        order = np.lexsort((part, sample_z, sample))
+        order = order[np.isfinite(sample_z[order])]
+        _, leader = np.unique(sample[order], return_index=True)
+        best = order[leader]
+        best = best[sample_z[best] < depth[sample[best]]]
+        depth[sample[best]] = sample_z[best]
+        part_index[sample[best]] = part[best]
+        mesh_index[sample[best]] = number
+
+
+def _texture_colours(screen: ScreenMesh, triangle: _Integers, weights: _Floats) -> _Floats:
+    """(N, 3) bilinear texture colours at places within triangles of the mesh."""
+    mesh = screen.mesh
+    assert mesh.texture is not None and mesh.texture_coordinates is not None
+    table = mesh.triangles if mesh.texture_triangles is None else mesh.texture_triangles
+    a, b, c = mesh.texture_coordinates[table[triangle]].transpose(1, 0, 2)
+    u, v = (weights[:, :1] * a + weights[:, 1:2] * b + weights[:, 2:] * c).T
+    height, width = mesh.texture.shape[:2]
+    x = np.clip(u * width - 0.5, 0.0, width - 1.0)
+    y = np.clip((1.0 - v) * height - 0.5, 0.0, height - 1.0)
+    left, top = np.floor(x).astype(int), np.floor(y).astype(int)
+    right, bottom = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
+    across, down = (x - left)[:, None], (y - top)[:, None]
+    texture = mesh.texture.astype(np.float64)
+    upper = texture[top, left] * (1.0 - across) + texture[top, right] * across
+    lower = texture[bottom, left] * (1.0 - across) + texture[bottom, right] * across
+    colours: _Floats = upper * (1.0 - down) + lower * down
+    return colours
+
+
+def _colours(screen: ScreenMesh, triangle: _Integers, weights: _Floats) -> _Floats:
+    mesh = screen.mesh
+    if mesh.texture is not None:
+        return _texture_colours(screen, triangle, weights)
+    if mesh.colours is None or mesh.colours.ndim == 1:
+        colour = np.full(3, 255.0) if mesh.colours is None else mesh.colours
+        return np.tile(colour, (len(triangle), 1))
+    a, b, c = mesh.colours[mesh.triangles[triangle]].transpose(1, 0, 2)
+    colours: _Floats = weights[:, :1] * a + weights[:, 1:2] * b + weights[:, 2:] * c
+    return colours
+
+
+def _shade(screen: ScreenMesh, number: int, canvas: Canvas, samples: Rasterized) -> None:
+    """Writes colour, weights and coverage where this mesh is seen; parts become triangles."""
+    row, column = np.nonzero(samples.mesh_index == number)
+    part = samples.triangle_index[row, column]
+    corners = screen.vertices[screen.corners[part]]
+    sign = np.where(_signed_area(corners[..., :2]) < 0, -1.0, 1.0)
+    edges = np.stack(_edges(corners[..., :2], sign, row, column), axis=1)
+    if canvas.perspective_correct:
+        edges = edges * (1.0 / corners[..., 2])
+    weights = edges / (edges[:, 0] + edges[:, 1] + edges[:, 2])[:, None]
+    if len(screen.parents):
+        a, b, c = screen.piece_weights[part].transpose(1, 0, 2)
+        weights = weights[:, :1] * a + weights[:, 1:2] * b + weights[:, 2:] * c
+        part = screen.parents[part]
+    samples.triangle_index[row, column] = part
+    samples.barycentric[row, column] = weights
+    samples.image[row, column, :3] = _colours(screen, part, weights)
+    samples.image[row, column, 3:] = 255.0
+    samples.coverage[row, column] = 1.0
+
+
+def _resolve(samples: Rasterized, canvas: Canvas) -> Rasterized:
+    """Pixels from their samples: means of colours, the nearest sample of everything else."""
+    size, drawn = canvas.supersampling, canvas.blank()
+    count = size * size
+    total = np.zeros((canvas.height, canvas.width, 3))
+    covered = np.zeros((canvas.height, canvas.width))
+    for down in range(size):
+        for across in range(size):
+            part = (slice(down, None, size), slice(across, None, size))
+            seen = samples.mesh_index[part] >= 0
+            total += np.where(seen[..., None], samples.image[part][..., :3], 0.0)
+            covered += seen
+            nearer = samples.depth[part] < drawn.depth
+            for name in ("depth", "mesh_index", "triangle_index", "barycentric"):
+                getattr(drawn, name)[nearer] = getattr(samples, name)[part][nearer]
+    drawn.coverage[...] = covered / count
+    hit = covered > 0
+    if canvas.background is None:
+        drawn.image[hit, :3] = total[hit] / covered[hit][:, None]
+        drawn.image[..., 3] = 255.0 * (covered / count)
+    else:
+        rest = (count - covered[hit])[:, None] * drawn.image[hit].astype(np.float64)
+        drawn.image[hit] = (total[hit] + rest) / count
+    return drawn
+
+
+def draw(screens: Sequence[ScreenMesh], canvas: Canvas) -> Rasterized:
+    """Draws meshes that share one depth buffer; at equal depth the first one is seen."""
+    if canvas.supersampling == 1:
+        samples = canvas.blank()
+    else:
+        size = canvas.supersampling
+        samples = Rasterized.empty(canvas.height * size, canvas.width * size, 3)
+    with np.errstate(all="ignore"):
+        for number, screen in enumerate(screens):
+            _draw_depth(screen, number, canvas, samples)
+    for number, screen in enumerate(screens):
+        _shade(screen, number, canvas, samples)
+    return samples if canvas.supersampling == 1 else _resolve(samples, canvas)
