@@ -37,7 +37,7 @@ from img2pose.cli.exit_codes import exit_code_from_errors
 from img2pose.errors import InputError
 from img2pose.files import replace_when_complete, write_text
 from img2pose.references import MESH_FILE, POINTS_5_FILE, POINTS_68_FILE, PoseReferences
-from sim3dr import rasterize, shade, vertex_normals
+from sim3dr import Lighting, Mesh, phong, rasterize, vertex_normals
 
 log = logging.getLogger(__name__)
 
@@ -557,10 +557,14 @@ def draw_view(
         turned[:, :2] = (turned[:, :2] - centre_xy) * pixels_a_unit + middle
         return turned
 
-    normals = vertex_normals(_turned(vertices, yaw_deg), triangles)
-    colours = shade(colours_bgr, normals, light_direction=(0.4, 0.5, 1.0))
-    drawn = rasterize(screen(vertices), triangles, colours, height, width, (1.0, 1.0, 1.0))
-    picture = np.ascontiguousarray((drawn.image.clip(0, 1) * 255).round().astype(np.uint8))
+    # The plain engine: the same bytes wherever it runs.
+    normals = vertex_normals(_turned(vertices, yaw_deg), triangles, engine="numpy")
+    lamp = Lighting(light_direction=(0.4, 0.5, 1.0))
+    mesh = Mesh(screen(vertices), triangles, phong(colours_bgr, normals, lamp, engine="numpy"))
+    drawn = rasterize(mesh, height, width, (1.0, 1.0, 1.0), engine="numpy")
+    picture = np.ascontiguousarray(
+        (drawn.image.clip(0, 1).astype(np.float64) * 255).round().astype(np.uint8)
+    )
     marks = screen(points_68)
     for number in shown:
         x, y, z = marks[number]

@@ -1,20 +1,19 @@
-"""Drawing of triangle meshes on the CPU; knows nothing of img2pose."""
+"""Drawing of triangle meshes without a compiler at hand; knows nothing of img2pose."""
 
-from sim3dr.canvas import Rasterized
-from sim3dr.lighting import PhongLight, phong, shade, vertex_normals
+from sim3dr.lighting import Lighting, light_meshes, phong, vertex_normals
 from sim3dr.mesh import Mesh
 from sim3dr.pipeline import RenderPipeline
-from sim3dr.rasterizer import rasterize
+from sim3dr.rasterizer import Rasterized, rasterize
 from sim3dr.subdivision import subdivide
 
 __all__ = [
+    "Lighting",
     "Mesh",
-    "PhongLight",
     "Rasterized",
     "RenderPipeline",
+    "light_meshes",
     "phong",
     "rasterize",
-    "shade",
     "subdivide",
     "vertex_normals",
 ]

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +12,7 @@ from sim3dr import kernels
 from sim3dr.canvas import Canvas, Rasterized
 from sim3dr.mesh import Mesh
 from sim3dr.screen import ScreenMesh, to_screen
+from sim3dr.threads import run_all
 
 # Bytes of the buffers of a band, about what a core's own cache holds.
 _BAND_BYTES = 1 << 20
@@ -25,10 +23,6 @@ _LEAST_WORK_A_THREAD = 1 << 15
 
 _NO_TEXTURE = np.zeros((0, 0, 3), dtype=np.float32)
 _NO_COORDINATES = np.zeros((0, 2))
-_WHITE = np.full((1, 3), 255.0)
-
-# `map`, or that of a pool of threads.
-_Run: TypeAlias = Callable[..., Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,13 +57,6 @@ class _Placed:
         return np.array([low[0], high[1], low[2], high[3]])
 
 
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _find_shown(screen: ScreenMesh, start: int, stop: int, canvas: Canvas) -> _Stretch:
     kept = np.empty(stop - start, dtype=np.int32)
     kept_rows = np.empty((stop - start, 2), dtype=np.int32)
@@ -91,21 +78,18 @@ def _find_shown(screen: ScreenMesh, start: int, stop: int, canvas: Canvas) -> _S
 
 def _shade(placed: _Placed, canvas: Canvas, first_row: int, samples: Rasterized) -> None:
     screen, mesh = placed.screen, placed.screen.mesh
-    texture, coordinates, colours = _NO_TEXTURE, _NO_COORDINATES, _WHITE
-    texture_triangles = mesh.triangles
-    if mesh.texture is not None and mesh.texture_coordinates is not None:
+    texture, coordinates, texture_triangles = _NO_TEXTURE, _NO_COORDINATES, mesh.triangles
+    if mesh.texture is not None:
+        assert mesh.texture_coordinates is not None and mesh.texture_triangles is not None
         texture, coordinates = mesh.texture, mesh.texture_coordinates
-        if mesh.texture_triangles is not None:
-            texture_triangles = mesh.texture_triangles
-    elif mesh.colours is not None:
-        colours = mesh.colours.reshape(-1, 3)
+        texture_triangles = mesh.texture_triangles
     kernels.shade(
         screen.vertices,
         screen.corners,
         screen.parents,
         screen.piece_weights,
         mesh.triangles,
-        colours,
+        mesh.vertex_colours,
         texture,
         texture_triangles,
         coordinates,
@@ -138,7 +122,7 @@ def _draw_band(
     pixels = Rasterized(*(getattr(drawn, field.name)[first:stop] for field in fields(drawn)))
     samples = pixels
     if size > 1:
-        samples = Rasterized.empty(bottom - top, canvas.width * size, 3)
+        samples = Rasterized.empty(bottom - top, canvas.width * size, 3, np.float32)
     for placed, stretch in within:
         kernels.draw_depth(
             placed.screen.vertices,
@@ -182,7 +166,7 @@ def draw(
     canvas: Canvas,
     intrinsics: NDArray[np.float64] | None,
     near: float,
-    threads: int | None,
+    threads: int,
 ) -> Rasterized:
     """Draws meshes that share one depth buffer; the arguments are those of `rasterize`.
 
@@ -191,25 +175,29 @@ def draw(
     size = canvas.supersampling
     samples = canvas.height * canvas.width * size * size
     work = samples + sum(len(mesh.triangles) for mesh in meshes)
-    count = min(threads or usable_cores(), max(1, work // _LEAST_WORK_A_THREAD))
+    threads = min(threads, max(1, work // _LEAST_WORK_A_THREAD))
     band_rows = _BAND_BYTES // (_BYTES_A_SAMPLE * canvas.width * size * size)
-    band_rows = max(1, min(band_rows, -(-canvas.height // count)))
-
-    def draw_with(run: _Run) -> Rasterized:
-        screens = list(run(lambda mesh: to_screen(mesh, intrinsics, near, size), meshes))
-        places = _stretches(screens, count)
-        found = run(lambda place: _find_shown(screens[place[0]], *place[1:], canvas), places)
-        placed = [_Placed(number, screen, []) for number, screen in enumerate(screens)]
-        for (number, _, _), stretch in zip(places, found, strict=True):
-            if stretch.count:
-                placed[number].stretches.append(stretch)
-        drawn = canvas.blank()
-        firsts = range(0, canvas.height, band_rows)
-        bands = [(first, min(first + band_rows, canvas.height)) for first in firsts]
-        list(run(lambda band: _draw_band(placed, canvas, drawn, *band), bands))
-        return drawn
-
-    if count == 1:
-        return draw_with(map)
-    with ThreadPoolExecutor(count) as pool:
-        return draw_with(pool.map)
+    band_rows = max(1, min(band_rows, -(-canvas.height // threads)))
+    screens = run_all(lambda mesh: to_screen(mesh, intrinsics, near, size), meshes, threads)
+    places = _stretches(screens, threads)
+    found = run_all(
+        lambda place: _find_shown(screens[place[0]], place[1], place[2], canvas), places, threads
+    )
+    placed = []
+    for number, screen in enumerate(screens):
+        mine = [
+            stretch
+            for (of_mesh, _, _), stretch in zip(places, found, strict=True)
+            if of_mesh == number and stretch.count
+        ]
+        if mine:
+            placed.append(_Placed(number, screen, mine))
+    drawn = canvas.blank(np.float32)
+    run_all(
+        lambda first: _draw_band(
+            placed, canvas, drawn, first, min(first + band_rows, canvas.height)
+        ),
+        range(0, canvas.height, band_rows),
+        threads,
+    )
+    return drawn

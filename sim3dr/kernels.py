@@ -34,12 +34,12 @@ def _compiled(*signature: Any) -> Callable[[Callable[..., Any]], Callable[..., A
     """Compiles a function for arguments of these types, or for any inside another function."""
 
     def compile_it(function: Callable[..., Any]) -> Callable[..., Any]:
-        types_given = (tuple(signature),) if signature else ()
+        given = signature or None
         try:
-            compiled: Callable[..., Any] = njit(*types_given, nogil=True, cache=True)(function)
+            compiled: Callable[..., Any] = njit(given, nogil=True, cache=True)(function)
         except (RuntimeError, OSError):
             # No folder for the cache, or no room in it. A fault of the code itself shows again.
-            compiled = njit(*types_given, nogil=True)(function)
+            compiled = njit(given, nogil=True)(function)
         return compiled
 
     return compile_it
@@ -80,6 +80,16 @@ def _narrowed(
         else:
             high = middle - 1
     return low, high
+
+
+@_compiled()
+def _between(
+    texture: Any, left: int, right: int, upper: int, lower: int, x: float, y: float, channel: int
+) -> float:
+    """Bilinear: x and y in 0..1 between four texels."""
+    above = (1.0 - x) * texture[upper, left, channel] + x * texture[upper, right, channel]
+    below = (1.0 - x) * texture[lower, left, channel] + x * texture[lower, right, channel]
+    return (1.0 - y) * above + y * below
 
 
 @_compiled(
@@ -287,7 +297,7 @@ def shade(
         parents: (T',) the mesh's triangle of each; empty if all are whole.
         piece_weights: (T', 3, 3) weights of a parent's corners at a part's; empty likewise.
         triangles: (T, 3) of the mesh.
-        colours: (V, 3) of vertices, or (1, 3) of the mesh; not used with a texture.
+        colours: (V, 3) of vertices, that the texture is multiplied by as shares of 255.
         texture: (h, w, 3), empty if there is none.
         texture_triangles: (T, 3) indices of the coordinates.
         texture_coordinates: (U, 2), v up.
@@ -304,7 +314,6 @@ def shade(
     rows = mesh_index.shape[0]
     height, width = texture.shape[0], texture.shape[1]
     textured = texture.size > 0
-    one_colour = colours.shape[0] == 1
     for row in range(max(box[0] - top, 0), min(box[1] - top, rows - 1) + 1):
         y = float(row + top)
         for column in range(box[2], box[3] + 1):
@@ -344,6 +353,10 @@ def shade(
             coverage[row, column] = 1.0
             if image.shape[2] == 4:
                 image[row, column, 3] = 255.0
+            i, j, k = triangles[part, 0], triangles[part, 1], triangles[part, 2]
+            red = w0 * colours[i, 0] + w1 * colours[j, 0] + w2 * colours[k, 0]
+            green = w0 * colours[i, 1] + w1 * colours[j, 1] + w2 * colours[k, 1]
+            blue = w0 * colours[i, 2] + w1 * colours[j, 2] + w2 * colours[k, 2]
             if textured:
                 i, j = texture_triangles[part, 0], texture_triangles[part, 1]
                 k = texture_triangles[part, 2]
@@ -359,28 +372,15 @@ def shade(
                 )
                 tx = min(max(u * width - 0.5, 0.0), width - 1.0)
                 ty = min(max((1.0 - v) * height - 0.5, 0.0), height - 1.0)
-                left, upper = int(np.floor(tx)), int(np.floor(ty))
+                left, upper = int(tx), int(ty)
                 right, lower = min(left + 1, width - 1), min(upper + 1, height - 1)
-                across, down = tx - left, ty - upper
-                for channel in range(3):
-                    above = (
-                        float(texture[upper, left, channel]) * (1.0 - across)
-                        + float(texture[upper, right, channel]) * across
-                    )
-                    below = (
-                        float(texture[lower, left, channel]) * (1.0 - across)
-                        + float(texture[lower, right, channel]) * across
-                    )
-                    image[row, column, channel] = above * (1.0 - down) + below * down
-            elif one_colour:
-                for channel in range(3):
-                    image[row, column, channel] = colours[0, channel]
-            else:
-                i, j, k = triangles[part, 0], triangles[part, 1], triangles[part, 2]
-                for channel in range(3):
-                    image[row, column, channel] = (
-                        w0 * colours[i, channel] + w1 * colours[j, channel] + w2 * colours[k, channel]
-                    )
+                tx, ty = tx - left, ty - upper
+                red *= _between(texture, left, right, upper, lower, tx, ty, 0) / 255.0
+                green *= _between(texture, left, right, upper, lower, tx, ty, 1) / 255.0
+                blue *= _between(texture, left, right, upper, lower, tx, ty, 2) / 255.0
+            image[row, column, 0] = red
+            image[row, column, 1] = green
+            image[row, column, 2] = blue
 
 
 @_compiled(
@@ -483,7 +483,7 @@ def _unit(x: float, y: float, z: float) -> tuple[float, float, float]:
     length = math.sqrt(x * x + y * y + z * z)
     if length > 0.0:
         return x / length, y / length, z / length
-    return 0.0, 0.0, 0.0
+    return x, y, z
 
 
 @_compiled(
@@ -494,59 +494,75 @@ def _unit(x: float, y: float, z: float) -> tuple[float, float, float]:
     _read(_f8, 1),
     _read(_f8, 1),
     _f8,
+    _b1,
     _read(_f8, 1),
     _b1,
     _read(_f8, 1),
     _written(_f8, 2),
 )
 def phong(
-    colours: Any,
-    vertices: Any,
+    own: Any,
     normals: Any,
-    ambient: Any,
-    directional: Any,
+    points: Any,
+    glow: Any,
+    diffuse: Any,
     specular: Any,
     exponent: float,
+    near_lamp: bool,
     lamp: Any,
-    far: bool,
-    viewer: Any,
+    near_eye: bool,
+    eye: Any,
     lit: Any,
 ) -> None:
     """Lights vertices; see `sim3dr.lighting.phong`.
 
     Args:
-        colours: (V, 3) or (1, 3).
-        vertices: (V, 3).
+        own: (V, 3) colours, or (1, 3) for all.
         normals: (V, 3).
-        ambient: (3,) share times colour.
-        directional: (3,) share times colour.
-        specular: (3,) share times colour.
+        points: (V, 3).
+        glow: (3,) share times colour.
+        diffuse: (3,) share times colour.
+        specular: (3,) 255 times share times colour.
         exponent: Of the highlight.
-        lamp: (3,) place, or direction towards it if it is far.
-        far: Whether it is.
-        viewer: (3,) place.
+        near_lamp: Whether `lamp` is a place rather than the unit vector towards it.
+        lamp: (3,).
+        near_eye: Whether `eye` is a place rather than the unit vector towards it.
+        eye: (3,).
         lit: (V, 3) room for the colours.
     """
-    one_colour = len(colours) == 1
-    shines = specular[0] != 0.0 or specular[1] != 0.0 or specular[2] != 0.0
-    lx, ly, lz = _unit(lamp[0], lamp[1], lamp[2])
-    for vertex in range(len(vertices)):
-        x, y, z = vertices[vertex, 0], vertices[vertex, 1], vertices[vertex, 2]
+    step = 0 if own.shape[0] == 1 else 1
+    shiny = specular[0] > 0.0 or specular[1] > 0.0 or specular[2] > 0.0
+    # Multiplication is many times faster than a power; exponents are mostly small whole numbers.
+    factors = int(exponent) if exponent == np.floor(exponent) and 1.0 <= exponent <= 16.0 else 0
+    lx, ly, lz, ex, ey, ez = lamp[0], lamp[1], lamp[2], eye[0], eye[1], eye[2]
+    for vertex in range(normals.shape[0]):
         nx, ny, nz = normals[vertex, 0], normals[vertex, 1], normals[vertex, 2]
-        if not far:
-            lx, ly, lz = _unit(lamp[0] - x, lamp[1] - y, lamp[2] - z)
-        facing = max(nx * lx + ny * ly + nz * lz, 0.0)
+        if near_lamp or near_eye:
+            px, py, pz = points[vertex, 0], points[vertex, 1], points[vertex, 2]
+            if near_lamp:
+                lx, ly, lz = _unit(lamp[0] - px, lamp[1] - py, lamp[2] - pz)
+        cosine = nx * lx + ny * ly + nz * lz
         highlight = 0.0
-        if shines and facing > 0.0:
-            vx, vy, vz = _unit(viewer[0] - x, viewer[1] - y, viewer[2] - z)
-            along = (
-                (2.0 * facing * nx - lx) * vx
-                + (2.0 * facing * ny - ly) * vy
-                + (2.0 * facing * nz - lz) * vz
+        if shiny and cosine > 0.0:
+            if near_eye:
+                ex, ey, ez = _unit(eye[0] - px, eye[1] - py, eye[2] - pz)
+            into_eye = (
+                (2.0 * cosine * nx - lx) * ex
+                + (2.0 * cosine * ny - ly) * ey
+                + (2.0 * cosine * nz - lz) * ez
             )
-            if along > 0.0:
-                highlight = along**exponent
-        own = 0 if one_colour else vertex
+            if exponent == 0.0:
+                highlight = 1.0
+            elif into_eye > 0.0:
+                if factors > 0:
+                    highlight = into_eye
+                    for _ in range(factors - 1):
+                        highlight *= into_eye
+                else:
+                    highlight = into_eye**exponent
+        straight = max(cosine, 0.0)
         for channel in range(3):
-            share = ambient[channel] + directional[channel] * facing + specular[channel] * highlight
-            lit[vertex, channel] = colours[own, channel] * share
+            lit[vertex, channel] = (
+                own[step * vertex, channel] * (glow[channel] + diffuse[channel] * straight)
+                + specular[channel] * highlight
+            )

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sim3dr.lighting import PhongLight, phong, vertex_normals
+from sim3dr.lighting import Lighting, phong, vertex_normals
 from sim3dr.mesh import Mesh
 from sim3dr.rasterizer import Engine, rasterize
 
-_SETTINGS = {
-    "intensity_ambient": 0.3,
-    "intensity_directional": 0.6,
-    "intensity_specular": 0.1,
-    "specular_exp": 5.0,
-    "light_pos": (0.0, 0.0, 5.0),
-    "view_pos": (0.0, 0.0, 5.0),
+# Sim3DR's names of what `Lighting` has, and its own values.
+_NAMES = {
+    "intensity_ambient": "ambient",
+    "color_ambient": "ambient_colour",
+    "intensity_directional": "directional",
+    "color_directional": "lamp_colour",
+    "intensity_specular": "specular",
+    "specular_exp": "specular_exponent",
+    "light_pos": "light_position",
+    "view_pos": "view_position",
 }
+_AS_SIM3DR = Lighting(
+    ambient=0.3,
+    directional=0.6,
+    specular=0.1,
+    specular_exponent=5.0,
+    light_position=(0.0, 0.0, 5.0),
+    view_position=(0.0, 0.0, 5.0),
+)
 
 
 class RenderPipeline:
@@ -41,24 +52,27 @@ class RenderPipeline:
         The highlight is Phong's; the pictures are alike, not the same in every pixel.
 
     Args:
-        settings: Of `PhongLight`: intensity_ambient (0.3), color_ambient, intensity_directional
-            (0.6), color_directional, intensity_specular (0.1), specular_exp (5), light_pos and
-            view_pos (0, 0, 5); colours 0..1.
+        settings: intensity_ambient (0.3), color_ambient (1, 1, 1), intensity_directional (0.6),
+            color_directional (1, 1, 1), intensity_specular (0.1), specular_exp (5), light_pos and
+            view_pos (0, 0, 5). Intensities are shares of 1; so are colours, in the order of the
+            picture's channels.
         threads: See `rasterize`.
         engine: "numba" or "numpy".
 
     Raises:
-        TypeError: A setting is not known or no number.
+        TypeError: A setting is not known.
         ValueError: A setting is not allowed.
     """
 
     def __init__(
         self, *, threads: int | None = None, engine: Engine = "numba", **settings: Any
     ) -> None:
-        unknown = sorted(set(settings) - {field.name for field in fields(PhongLight)})
+        unknown = sorted(set(settings) - set(_NAMES))
         if unknown:
-            raise TypeError(f"RenderPipeline knows no setting {unknown[0]}")
-        self.light = PhongLight(**(_SETTINGS | settings))
+            raise TypeError(f"no setting {unknown[0]}; there are {', '.join(_NAMES)}")
+        self.lighting = replace(
+            _AS_SIM3DR, **{_NAMES[name]: value for name, value in settings.items()}
+        )
         self._threads = threads
         self._engine = engine
 
@@ -90,21 +104,25 @@ class RenderPipeline:
         if picture.ndim != 3 or picture.shape[2] != 3:
             raise ValueError(f"background must have shape (H, W, 3), not {picture.shape}")
         # Turned over in depth: from here on z grows away, as everywhere else in the package.
-        mesh = Mesh(vertices, triangles)  # type: ignore[arg-type]
+        mesh = Mesh(np.asarray(vertices), np.asarray(triangles))
         points = mesh.vertices * (1.0, 1.0, -1.0)
         outward = vertex_normals(points, mesh.triangles, engine=self._engine)
         low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
         half = max(float((high - low).max()) / 2.0, np.finfo(float).tiny)
         in_box = (mesh.vertices - (low + high) / 2.0) / half
-        share = phong(
-            np.ones(3), in_box, outward * (1.0, 1.0, -1.0), self.light, engine=self._engine
+        lit = phong(
+            (255.0, 255.0, 255.0),
+            outward * (1.0, 1.0, -1.0),
+            self.lighting,
+            in_box,
+            engine=self._engine,
         )
-        share = np.clip(share, 0.0, 1.0)
+        colours = np.minimum(lit, 255.0)
         if texture is not None:
             own = np.asarray(texture, dtype=np.float64)
-            if own.shape != share.shape:
-                raise ValueError(f"texture must have shape {share.shape}, not {own.shape}")
-            share = share * own
+            if own.shape != colours.shape:
+                raise ValueError(f"texture must have shape {colours.shape}, not {own.shape}")
+            colours *= own
         result = picture.copy()
         # Only the mesh's own box of the picture is drawn.
         size = np.array([picture.shape[1], picture.shape[0]])
@@ -115,9 +133,10 @@ class RenderPipeline:
         part = (slice(start[1], stop[1]), slice(start[0], stop[0]))
         points[:, :2] -= start
         drawn = rasterize(
-            Mesh(points, mesh.triangles, 255.0 * share),
-            *(stop - start)[::-1].tolist(),
-            background=picture[part],
+            Mesh(points, mesh.triangles, colours),
+            int(stop[1] - start[1]),
+            int(stop[0] - start[0]),
+            picture[part],
             cull_back=False,
             threads=self._threads,
             engine=self._engine,

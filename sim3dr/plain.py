@@ -1,16 +1,19 @@
 """The rasterizer in plain NumPy: slow, readable, and what the fast one is tested against.
 
-Both evaluate the same float64 expressions in the same order, so they agree in every bit.
+Both evaluate the same float64 expressions in the same order, so what is seen where, and at what
+depth, is the same in every bit; colours and weights are kept in float64 here, in float32 there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sim3dr.canvas import Canvas, Rasterized
+from sim3dr.mesh import Mesh
 from sim3dr.screen import ScreenMesh
 
 # Bounds the memory of one pass (about 200 bytes a sample and triangle).
@@ -72,9 +75,7 @@ def _signed_area(xy: _Floats) -> _Floats:
     return area
 
 
-def _draw_depth(
-    screen: ScreenMesh, number: int, canvas: Canvas, samples: Rasterized
-) -> None:
+def _draw_depth(screen: ScreenMesh, number: int, canvas: Canvas, samples: Rasterized) -> None:
     """Writes depth, mesh and part of each sample where this mesh is the nearest so far."""
     height, width = samples.depth.shape
     depth, mesh_index = samples.depth.reshape(-1), samples.mesh_index.reshape(-1)
@@ -106,42 +107,49 @@ def _draw_depth(
         mesh_index[sample[best]] = number
 
 
-def _texture_colours(screen: ScreenMesh, triangle: _Integers, weights: _Floats) -> _Floats:
-    """(N, 3) bilinear texture colours at places within triangles of the mesh."""
-    mesh = screen.mesh
-    assert mesh.texture is not None and mesh.texture_coordinates is not None
-    table = mesh.triangles if mesh.texture_triangles is None else mesh.texture_triangles
-    a, b, c = mesh.texture_coordinates[table[triangle]].transpose(1, 0, 2)
-    u, v = (weights[:, :1] * a + weights[:, 1:2] * b + weights[:, 2:] * c).T
-    height, width = mesh.texture.shape[:2]
-    x = np.clip(u * width - 0.5, 0.0, width - 1.0)
-    y = np.clip((1.0 - v) * height - 0.5, 0.0, height - 1.0)
-    left, top = np.floor(x).astype(int), np.floor(y).astype(int)
-    right, bottom = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
-    across, down = (x - left)[:, None], (y - top)[:, None]
-    texture = mesh.texture.astype(np.float64)
-    upper = texture[top, left] * (1.0 - across) + texture[top, right] * across
-    lower = texture[bottom, left] * (1.0 - across) + texture[bottom, right] * across
-    colours: _Floats = upper * (1.0 - down) + lower * down
-    return colours
+def bilinear(texture: NDArray[Any], uv: NDArray[Any]) -> _Floats:
+    """Looks a texture up between its texels, whose centres are half a texel from its edges.
+
+    Args:
+        texture: (h, w, C).
+        uv: (N, 2), u to the right, v upward, 0..1 over the texture; beyond it, its edge goes on.
+
+    Returns:
+        (N, C) float64.
+    """
+    height, width = texture.shape[:2]
+    x = np.clip(uv[:, 0] * width - 0.5, 0.0, width - 1.0)
+    y = np.clip((1.0 - uv[:, 1]) * height - 0.5, 0.0, height - 1.0)
+    left, upper = x.astype(np.int64), y.astype(np.int64)
+    right, lower = np.minimum(left + 1, width - 1), np.minimum(upper + 1, height - 1)
+    x, y = (x - left)[:, None], (y - upper)[:, None]
+    above = (1.0 - x) * texture[upper, left] + x * texture[upper, right]
+    below = (1.0 - x) * texture[lower, left] + x * texture[lower, right]
+    looked_up: _Floats = (1.0 - y) * above + y * below
+    return looked_up
 
 
-def _colours(screen: ScreenMesh, triangle: _Integers, weights: _Floats) -> _Floats:
-    mesh = screen.mesh
-    if mesh.texture is not None:
-        return _texture_colours(screen, triangle, weights)
-    if mesh.colours is None or mesh.colours.ndim == 1:
-        colour = np.full(3, 255.0) if mesh.colours is None else mesh.colours
-        return np.tile(colour, (len(triangle), 1))
-    a, b, c = mesh.colours[mesh.triangles[triangle]].transpose(1, 0, 2)
-    colours: _Floats = weights[:, :1] * a + weights[:, 1:2] * b + weights[:, 2:] * c
-    return colours
+def _mixed(values: NDArray[Any], weights: _Floats) -> _Floats:
+    """(N, 3, C) of corners with (N, 3) weights -> (N, C)."""
+    terms = values * weights[..., None]
+    mixed: _Floats = terms[:, 0] + terms[:, 1] + terms[:, 2]
+    return mixed
+
+
+def _colours(mesh: Mesh, triangle: _Integers, weights: _Floats) -> _Floats:
+    """(N, 3) colours at places within triangles of a mesh."""
+    painted = _mixed(mesh.vertex_colours[mesh.triangles[triangle]], weights)
+    if mesh.texture is None:
+        return painted
+    assert mesh.texture_coordinates is not None and mesh.texture_triangles is not None
+    uv = _mixed(mesh.texture_coordinates[mesh.texture_triangles[triangle]], weights)
+    return painted * (bilinear(mesh.texture, uv) / 255.0)
 
 
 def _shade(screen: ScreenMesh, number: int, canvas: Canvas, samples: Rasterized) -> None:
     """Writes colour, weights and coverage where this mesh is seen; parts become triangles."""
     row, column = np.nonzero(samples.mesh_index == number)
-    part = samples.triangle_index[row, column]
+    part = samples.triangle_index[row, column].astype(np.int64)
     corners = screen.vertices[screen.corners[part]]
     sign = np.where(_signed_area(corners[..., :2]) < 0, -1.0, 1.0)
     edges = np.stack(_edges(corners[..., :2], sign, row, column), axis=1)
@@ -149,19 +157,18 @@ def _shade(screen: ScreenMesh, number: int, canvas: Canvas, samples: Rasterized)
         edges = edges * (1.0 / corners[..., 2])
     weights = edges / (edges[:, 0] + edges[:, 1] + edges[:, 2])[:, None]
     if len(screen.parents):
-        a, b, c = screen.piece_weights[part].transpose(1, 0, 2)
-        weights = weights[:, :1] * a + weights[:, 1:2] * b + weights[:, 2:] * c
-        part = screen.parents[part]
+        weights = _mixed(screen.piece_weights[part], weights)
+        part = screen.parents[part].astype(np.int64)
     samples.triangle_index[row, column] = part
     samples.barycentric[row, column] = weights
-    samples.image[row, column, :3] = _colours(screen, part, weights)
+    samples.image[row, column, :3] = _colours(screen.mesh, part, weights)
     samples.image[row, column, 3:] = 255.0
     samples.coverage[row, column] = 1.0
 
 
 def _resolve(samples: Rasterized, canvas: Canvas) -> Rasterized:
     """Pixels from their samples: means of colours, the nearest sample of everything else."""
-    size, drawn = canvas.supersampling, canvas.blank()
+    size, drawn = canvas.supersampling, canvas.blank(np.float64)
     count = size * size
     total = np.zeros((canvas.height, canvas.width, 3))
     covered = np.zeros((canvas.height, canvas.width))
@@ -188,10 +195,10 @@ def _resolve(samples: Rasterized, canvas: Canvas) -> Rasterized:
 def draw(screens: Sequence[ScreenMesh], canvas: Canvas) -> Rasterized:
     """Draws meshes that share one depth buffer; at equal depth the first one is seen."""
     if canvas.supersampling == 1:
-        samples = canvas.blank()
+        samples = canvas.blank(np.float64)
     else:
         size = canvas.supersampling
-        samples = Rasterized.empty(canvas.height * size, canvas.width * size, 3)
+        samples = Rasterized.empty(canvas.height * size, canvas.width * size, 3, np.float64)
     with np.errstate(all="ignore"):
         for number, screen in enumerate(screens):
             _draw_depth(screen, number, canvas, samples)

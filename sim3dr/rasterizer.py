@@ -15,8 +15,9 @@ Conventions, here and in all of `sim3dr`:
 - Interpolation is linear on the screen, which is exact for a camera without perspective and close
   for the small triangles of a face; or perspective-correct, linear on the surface.
 
-Two engines give the same picture, bit by bit: `numba` (compiled when first used, then kept on
-disk; threads share the picture's rows) and `numpy`, its plain twin.
+Two engines give the same picture: `numba` (compiled when first used, then kept on disk; threads
+share the picture's rows) and `numpy`, its plain twin. Depth and indices are the same in every bit,
+colours and weights as far as float32 reaches.
 """
 
 from __future__ import annotations
@@ -32,18 +33,15 @@ from sim3dr import plain
 from sim3dr.canvas import Canvas, Rasterized
 from sim3dr.mesh import Mesh
 from sim3dr.screen import to_screen
+from sim3dr.threads import checked_threads
+
+__all__ = ["ENGINES", "Engine", "Rasterized", "checked_intrinsics", "rasterize"]
 
 Engine: TypeAlias = Literal["numba", "numpy"]
+ENGINES: tuple[Engine, ...] = ("numba", "numpy")
 
-DEFAULT_NEAR = 1e-3
-MOST_SUPERSAMPLING = 8
-_MOST_SIDE = 1 << 16
-
-
-def check_engine(engine: str) -> None:
-    """Raises ValueError unless the engine is one of the two."""
-    if engine not in ("numba", "numpy"):
-        raise ValueError(f"engine must be 'numba' or 'numpy', not {engine!r}")
+_MOST_SUPERSAMPLING = 8
+_MOST_SIDE = 32768
 
 
 def _whole_number(name: str, value: int, high: int) -> int:
@@ -58,7 +56,7 @@ def _whole_number(name: str, value: int, high: int) -> int:
 
 def _checked_background(
     background: ArrayLike | None, height: int, width: int, transparent: bool
-) -> NDArray[np.float32] | None:
+) -> NDArray[np.generic] | None:
     if transparent:
         if background is not None:
             raise ValueError("a transparent picture has no background")
@@ -75,24 +73,28 @@ def _checked_background(
     return colour
 
 
-def _checked_intrinsics(intrinsics: ArrayLike, near: float) -> NDArray[np.float64]:
-    camera = np.asarray(intrinsics, dtype=np.float64)
-    if camera.shape != (3, 3):
-        raise ValueError(f"intrinsics must have shape (3, 3), not {camera.shape}")
-    if not np.isfinite(camera).all() or not np.array_equal(camera[2], (0.0, 0.0, 1.0)):
+def checked_intrinsics(intrinsics: ArrayLike) -> NDArray[np.float64]:
+    """A camera's matrix as float64.
+
+    Raises:
+        ValueError: It is not (3, 3), has no positive focal lengths or another last row.
+    """
+    matrix = np.asarray(intrinsics, dtype=np.float64)
+    if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
+        raise ValueError(f"intrinsics must be a finite (3, 3) matrix, not {matrix.tolist()}")
+    if not (matrix[0, 0] > 0 and matrix[1, 1] > 0 and matrix[2].tolist() == [0, 0, 1]):
         raise ValueError(
-            f"intrinsics must be finite with last row 0, 0, 1, not {camera.tolist()}"
+            "intrinsics need positive focal lengths in pixels and the last row 0, 0, 1, not"
+            f" {matrix.tolist()}"
         )
-    if not 0 < near < np.inf:
-        raise ValueError(f"near must be positive and finite, not {near}")
-    return camera
+    return matrix
 
 
 def _checked_meshes(meshes: Mesh | Sequence[Mesh]) -> list[Mesh]:
     checked = [meshes] if isinstance(meshes, Mesh) else list(meshes)
     for number, mesh in enumerate(checked):
         if not isinstance(mesh, Mesh):
-            raise TypeError(f"mesh {number} must be a sim3dr.Mesh, not {type(mesh).__name__}")
+            raise TypeError(f"meshes[{number}] must be a Mesh, not {type(mesh).__name__}")
     return checked
 
 
@@ -103,9 +105,9 @@ def rasterize(
     background: ArrayLike | None = None,
     *,
     intrinsics: ArrayLike | None = None,
-    near: float = DEFAULT_NEAR,
+    near: float = 0.01,
     cull_back: bool = True,
-    perspective_correct: bool = False,
+    perspective_correct: bool | None = None,
     supersampling: int = 1,
     transparent: bool = False,
     threads: int | None = None,
@@ -126,7 +128,8 @@ def rasterize(
             beyond is drawn.
         cull_back: Leaves out triangles seen from behind.
         perspective_correct: Interpolates depth, colours and texture linearly on the surface rather
-            than on the screen. Without intrinsics, z must then be the camera's and positive.
+            than on the screen; by default with intrinsics only. Without them, z must then be the
+            camera's and positive.
         supersampling: Samples along a pixel's side, 1 to 8; colours of a pixel's samples are
             averaged.
         transparent: Draws onto nothing: the picture has a fourth channel, see `Rasterized.image`.
@@ -143,16 +146,20 @@ def rasterize(
     """
     height = _whole_number("height", height, _MOST_SIDE)
     width = _whole_number("width", width, _MOST_SIDE)
-    samples = _whole_number("supersampling", supersampling, MOST_SUPERSAMPLING)
-    if threads is not None:
-        threads = _whole_number("threads", threads, 1 << 10)
-    check_engine(engine)
-    checked = _checked_meshes(meshes)
-    camera = None if intrinsics is None else _checked_intrinsics(intrinsics, near)
+    samples = _whole_number("supersampling", supersampling, _MOST_SUPERSAMPLING)
+    if engine not in ENGINES:
+        raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")
+    workers = checked_threads(threads)
+    scene = _checked_meshes(meshes)
+    camera = None if intrinsics is None else checked_intrinsics(intrinsics)
+    if not (np.isfinite(near) and near > 0):
+        raise ValueError(f"near must be a positive distance, not {near}")
+    if perspective_correct is None:
+        perspective_correct = camera is not None
     if perspective_correct and camera is None:
-        for number, mesh in enumerate(checked):
+        for number, mesh in enumerate(scene):
             if not mesh.vertices[:, 2].min() > 0:
-                raise ValueError(f"perspective_correct needs z above 0, also in mesh {number}")
+                raise ValueError(f"perspective_correct needs depths above 0; see meshes[{number}]")
     canvas = Canvas(
         height,
         width,
@@ -162,9 +169,9 @@ def rasterize(
         perspective_correct,
     )
     if engine == "numpy":
-        screens = [to_screen(mesh, camera, near, samples) for mesh in checked]
+        screens = [to_screen(mesh, camera, near, samples) for mesh in scene]
         return plain.draw(screens, canvas)
     # Numba takes a third of a second to import: only who draws waits for it.
     from sim3dr import fast
 
-    return fast.draw(checked, canvas, camera, near, threads)
+    return fast.draw(scene, canvas, camera, near, workers)

@@ -55,9 +55,7 @@ def _cut_points(
 
 def _clip(
     points: NDArray[np.float64], triangles: NDArray[np.int32], near: float
-) -> tuple[
-    NDArray[np.float64], NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]
-]:
+) -> tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
     """Leaves out what lies before the near plane; `vertices` to `piece_weights` of `ScreenMesh`."""
     hidden = points[:, 2] < near
     hidden_corners = hidden[triangles]

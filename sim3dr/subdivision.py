@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sim3dr.mesh import checked_vertices_and_triangles
+from sim3dr.mesh import checked_triangles, checked_vertices
 
 
 def subdivide(
@@ -27,7 +27,8 @@ def subdivide(
         TypeError: An array does not hold numbers of the right kind.
         ValueError: A shape is wrong, a vertex is not finite or an index lies outside the vertices.
     """
-    points, corners = checked_vertices_and_triangles(vertices, triangles)
+    points = checked_vertices(vertices)
+    corners = checked_triangles(triangles, len(points))
     sides = np.sort(corners[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
     ends, at = np.unique(sides, axis=0, return_inverse=True)
     ab, bc, ca = (at.reshape(-1, 3) + len(points)).T
