@@ -143,5 +143,6 @@ def to_screen(
             screen[:, 2] = z
     if supersampling > 1:
         # A pixel reaches half a pixel to each side of its centre; so do its samples.
-        screen[:, :2] = (screen[:, :2] + 0.5) * supersampling - 0.5
+        with np.errstate(over="ignore", invalid="ignore"):
+            screen[:, :2] = (screen[:, :2] + 0.5) * supersampling - 0.5
     return ScreenMesh(mesh, screen, corners, parents, weights)
