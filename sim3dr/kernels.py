@@ -46,39 +46,33 @@ def _compiled(*signature: Any) -> Callable[[Callable[..., Any]], Callable[..., A
 
 
 @_compiled()
-def _edge(
-    x0: float, y0: float, x1: float, y1: float, sign: float
-) -> tuple[float, float, float, float]:
-    """Origin and way of an edge, walked from its left end; see `sim3dr.plain`."""
-    if x0 > x1 or (x0 == x1 and y0 > y1):
-        return x1, y1, -sign * (x0 - x1), -sign * (y0 - y1)
-    return x0, y0, sign * (x1 - x0), sign * (y1 - y0)
-
-
-@_compiled()
 def _narrowed(
-    low: int, high: int, row_part: float, way_y: float, origin_x: float
+    low: int, high: int, y: float, ax: float, ay: float, bx: float, by: float, sign: float
 ) -> tuple[int, int]:
-    """The columns of low..high on an edge's inner side; low > high where there are none."""
-    if way_y == 0.0:
-        return (low, high) if row_part >= 0.0 else (1, 0)
-    if way_y < 0.0:
+    """The columns of low..high that may lie on the inner side of edge a-b; low > high if none.
+
+    Rounding may put a column on either side near the edge, so it is left to those who ask of each.
+    """
+    ay, by = sign * (ay - y), sign * (by - y)
+    reach = max(abs(ax - low), abs(ax - high), abs(bx - low), abs(bx - high))
+    least = -1e-14 * reach * max(abs(ay), abs(by))
+    if ay > by:
         # Grows to the right: the first column inside.
         end = high + 1
         while low < end:
             middle = (low + end) // 2
-            if row_part - way_y * (middle - origin_x) >= 0.0:
+            if (ax - middle) * by - ay * (bx - middle) >= least:
                 end = middle
             else:
                 low = middle + 1
-        return low, high
-    start = low - 1
-    while start < high:
-        middle = (start + high + 1) // 2
-        if row_part - way_y * (middle - origin_x) >= 0.0:
-            start = middle
-        else:
-            high = middle - 1
+    elif ay < by:
+        start = low - 1
+        while start < high:
+            middle = (start + high + 1) // 2
+            if (ax - middle) * by - ay * (bx - middle) >= least:
+                start = middle
+            else:
+                high = middle - 1
     return low, high
 
 
@@ -214,26 +208,24 @@ def draw_depth(
         cx, cy, cz = vertices[c, 0], vertices[c, 1], vertices[c, 2]
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
         sign = -1.0 if area < 0.0 else 1.0
-        a_x, a_y, a_wx, a_wy = _edge(bx, by, cx, cy, sign)
-        b_x, b_y, b_wx, b_wy = _edge(cx, cy, ax, ay, sign)
-        c_x, c_y, c_wx, c_wy = _edge(ax, ay, bx, by, sign)
         if perspective:
             az, bz, cz = 1.0 / az, 1.0 / bz, 1.0 / cz
         first_column = int(max(np.ceil(min(ax, bx, cx)), 0.0))
         last_column = int(min(np.floor(max(ax, bx, cx)), width - 1.0))
         for row in range(max(kept_rows[place, 0], top), min(kept_rows[place, 1], band_last) + 1):
             y = float(row)
-            a_row, b_row, c_row = a_wx * (y - a_y), b_wx * (y - b_y), c_wx * (y - c_y)
             low, high = first_column, last_column
             if high - low > _NARROWED_WIDTH:
-                low, high = _narrowed(low, high, a_row, a_wy, a_x)
-                low, high = _narrowed(low, high, b_row, b_wy, b_x)
-                low, high = _narrowed(low, high, c_row, c_wy, c_x)
+                low, high = _narrowed(low, high, y, bx, by, cx, cy, sign)
+                low, high = _narrowed(low, high, y, cx, cy, ax, ay, sign)
+                low, high = _narrowed(low, high, y, ax, ay, bx, by, sign)
+            to_ay, to_by, to_cy = sign * (ay - y), sign * (by - y), sign * (cy - y)
             for column in range(low, high + 1):
                 x = float(column)
-                at_a = a_row - a_wy * (x - a_x)
-                at_b = b_row - b_wy * (x - b_x)
-                at_c = c_row - c_wy * (x - c_x)
+                to_ax, to_bx, to_cx = ax - x, bx - x, cx - x
+                at_a = to_bx * to_cy - to_by * to_cx
+                at_b = to_cx * to_ay - to_cy * to_ax
+                at_c = to_ax * to_by - to_ay * to_bx
                 if not (at_a >= 0.0 and at_b >= 0.0 and at_c >= 0.0):
                     continue
                 total = at_a + at_b + at_c
@@ -327,12 +319,11 @@ def shade(
             cx, cy = vertices[c, 0], vertices[c, 1]
             area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
             sign = -1.0 if area < 0.0 else 1.0
-            x0, y0, wx, wy = _edge(bx, by, cx, cy, sign)
-            at_a = wx * (y - y0) - wy * (x - x0)
-            x0, y0, wx, wy = _edge(cx, cy, ax, ay, sign)
-            at_b = wx * (y - y0) - wy * (x - x0)
-            x0, y0, wx, wy = _edge(ax, ay, bx, by, sign)
-            at_c = wx * (y - y0) - wy * (x - x0)
+            to_ax, to_bx, to_cx = ax - x, bx - x, cx - x
+            to_ay, to_by, to_cy = sign * (ay - y), sign * (by - y), sign * (cy - y)
+            at_a = to_bx * to_cy - to_by * to_cx
+            at_b = to_cx * to_ay - to_cy * to_ax
+            at_c = to_ax * to_by - to_ay * to_bx
             if perspective:
                 at_a *= 1.0 / vertices[a, 2]
                 at_b *= 1.0 / vertices[b, 2]

@@ -47,25 +47,18 @@ def _candidates(xy: _Floats, order: _Integers, height: int, width: int) -> Itera
         first = end
 
 
-def _edge(start: _Floats, end: _Floats, x: _Floats, y: _Floats) -> _Floats:
-    """Twice the signed area of (start, end, sample); positive to the right of the way, y down.
-
-    The edge is walked from its left end (the upper one, if upright) and the sign put right after:
-    both triangles at an edge get numbers that differ in nothing but the sign, so that no sample
-    between them is lost to rounding.
-    """
-    swap = (start[:, 0] > end[:, 0]) | ((start[:, 0] == end[:, 0]) & (start[:, 1] > end[:, 1]))
-    first = np.where(swap[:, None], end, start)
-    way = np.where(swap[:, None], start, end) - first
-    sided = way[:, 0] * (y - first[:, 1]) - way[:, 1] * (x - first[:, 0])
-    return np.where(swap, -sided, sided)
-
-
 def _edges(xy: _Floats, sign: _Floats, row: _Integers, column: _Integers) -> list[_Floats]:
-    """The three (N,) edge functions opposite to corners a, b, c; none is negative inside."""
-    a, b, c = xy.transpose(1, 0, 2)
+    """The three (N,) edge functions opposite to corners a, b, c; none is negative inside.
+
+    Each is twice the signed area of an edge's ends and the sample. Seen from the sample, swapping
+    the ends changes nothing but the sign, in every bit: no sample between two triangles that share
+    an edge is lost to rounding.
+    """
+    (ax, ay), (bx, by), (cx, cy) = xy.transpose(1, 2, 0)
     x, y = column.astype(np.float64), row.astype(np.float64)
-    return [_edge(*ends, x, y) * sign for ends in ((b, c), (c, a), (a, b))]
+    ax, bx, cx = ax - x, bx - x, cx - x
+    ay, by, cy = sign * (ay - y), sign * (by - y), sign * (cy - y)
+    return [bx * cy - by * cx, cx * ay - cy * ax, ax * by - ay * bx]
 
 
 def _signed_area(xy: _Floats) -> _Floats:
