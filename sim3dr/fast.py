@@ -32,13 +32,13 @@ class _Stretch:
     Attributes:
         count: How many there are.
         kept: (>= count,) int32 places in `ScreenMesh.corners`.
-        kept_rows: (>= count, 2) int32 first and last row of each one's box.
+        kept_boxes: (>= count, 4) int32 first and last row, first and last column of each.
         box: (4,) int64 first and last row, first and last column of all; empty if none.
     """
 
     count: int
     kept: NDArray[np.int32]
-    kept_rows: NDArray[np.int32]
+    kept_boxes: NDArray[np.int32]
     box: NDArray[np.int64]
 
 
@@ -59,7 +59,7 @@ class _Placed:
 
 def _find_shown(screen: ScreenMesh, start: int, stop: int, canvas: Canvas) -> _Stretch:
     kept = np.empty(stop - start, dtype=np.int32)
-    kept_rows = np.empty((stop - start, 2), dtype=np.int32)
+    kept_boxes = np.empty((stop - start, 4), dtype=np.int32)
     box = np.empty(4, dtype=np.int64)
     count = kernels.find_shown(
         screen.vertices,
@@ -70,10 +70,10 @@ def _find_shown(screen: ScreenMesh, start: int, stop: int, canvas: Canvas) -> _S
         canvas.width * canvas.supersampling,
         canvas.cull_back,
         kept,
-        kept_rows,
+        kept_boxes,
         box,
     )
-    return _Stretch(count, kept, kept_rows, box)
+    return _Stretch(count, kept, kept_boxes, box)
 
 
 def _shade(placed: _Placed, canvas: Canvas, first_row: int, samples: Rasterized) -> None:
@@ -128,7 +128,7 @@ def _draw_band(
             placed.screen.vertices,
             placed.screen.corners,
             stretch.kept,
-            stretch.kept_rows,
+            stretch.kept_boxes,
             stretch.count,
             canvas.perspective_correct,
             placed.number,

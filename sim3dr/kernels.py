@@ -107,7 +107,7 @@ def find_shown(
     width: int,
     cull_back: bool,
     kept: Any,
-    kept_rows: Any,
+    kept_boxes: Any,
     box: Any,
 ) -> int:
     """Lists the triangles of start..stop that may cover a sample.
@@ -121,7 +121,7 @@ def find_shown(
         width: Of the grid.
         cull_back: Leaves out triangles seen from behind.
         kept: (stop - start,) room for the triangles found, in their order.
-        kept_rows: (stop - start, 2) room for the first and last row of each one's box.
+        kept_boxes: (stop - start, 4) room for the first and last row and column of each one's box.
         box: (4,) room for the box of all: first and last row, first and last column.
 
     Returns:
@@ -147,8 +147,10 @@ def find_shown(
         if not first_column <= last_column:
             continue
         kept[count] = triangle
-        kept_rows[count, 0] = int(first_row)
-        kept_rows[count, 1] = int(last_row)
+        kept_boxes[count, 0] = int(first_row)
+        kept_boxes[count, 1] = int(last_row)
+        kept_boxes[count, 2] = int(first_column)
+        kept_boxes[count, 3] = int(last_column)
         count += 1
         top, bottom = min(top, int(first_row)), max(bottom, int(last_row))
         left, right = min(left, int(first_column)), max(right, int(last_column))
@@ -173,7 +175,7 @@ def draw_depth(
     vertices: Any,
     corners: Any,
     kept: Any,
-    kept_rows: Any,
+    kept_boxes: Any,
     count: int,
     perspective: bool,
     number: int,
@@ -188,7 +190,7 @@ def draw_depth(
         vertices: (V, 3) over the grid of samples.
         corners: (T, 3) indices of them.
         kept: Triangles, from `find_shown`.
-        kept_rows: Their rows.
+        kept_boxes: Their boxes.
         count: How many there are.
         perspective: Whether 1 / z rather than z is linear on the screen.
         number: Of the mesh.
@@ -197,9 +199,9 @@ def draw_depth(
         mesh_index: (rows, width) of the band.
         part_index: (rows, width) of the band.
     """
-    band_last, width = top + depth.shape[0] - 1, depth.shape[1]
+    band_last = top + depth.shape[0] - 1
     for place in range(count):
-        if kept_rows[place, 0] > band_last or kept_rows[place, 1] < top:
+        if kept_boxes[place, 0] > band_last or kept_boxes[place, 1] < top:
             continue
         triangle = kept[place]
         a, b, c = corners[triangle, 0], corners[triangle, 1], corners[triangle, 2]
@@ -210,9 +212,8 @@ def draw_depth(
         sign = -1.0 if area < 0.0 else 1.0
         if perspective:
             az, bz, cz = 1.0 / az, 1.0 / bz, 1.0 / cz
-        first_column = int(max(np.ceil(min(ax, bx, cx)), 0.0))
-        last_column = int(min(np.floor(max(ax, bx, cx)), width - 1.0))
-        for row in range(max(kept_rows[place, 0], top), min(kept_rows[place, 1], band_last) + 1):
+        first_column, last_column = kept_boxes[place, 2], kept_boxes[place, 3]
+        for row in range(max(kept_boxes[place, 0], top), min(kept_boxes[place, 1], band_last) + 1):
             y = float(row)
             low, high = first_column, last_column
             if high - low > _NARROWED_WIDTH:

@@ -26,6 +26,7 @@ from img2pose.cli.conversion_throughput import measure_conversion
 from img2pose.cli.exit_codes import exit_code_from_errors
 from img2pose.cli.loading_throughput import measure_loading
 from img2pose.cli.model_arguments import set_threads
+from img2pose.cli.rendering_throughput import measure_first_calls, measure_rendering
 from img2pose.cli.training_throughput import measure_throughput
 from img2pose.config import OptimConfig, TrainConfig, read_config, values_from_assignments
 from img2pose.devices import choose_device
@@ -92,7 +93,7 @@ def build_parser() -> argparse.ArgumentParser:
         default="model",
         help="model: predictions and their parts (default); training: runs with their data;"
         " loading: reading and changing training pictures, in one process; conversion: from"
-        " annotations to an LMDB",
+        " annotations to an LMDB; rendering: meshes of faces drawn by sim3dr",
     )
     parser.add_argument("--checkpoint", help="model (default: an untrained one as published)")
     parser.add_argument(
@@ -471,6 +472,30 @@ def _measure_conversion(
     return {"conversion_images_per_second": rates}, "\n".join(lines)
 
 
+def _measure_rendering(
+    args: argparse.Namespace, device: torch.device
+) -> tuple[dict[str, Any], str]:
+    """The report of pictures of 20 faces and of first calls, and its table."""
+    calls = measure_first_calls()
+    rates = measure_rendering(args.repeats)
+    lines = ["vertices  triangles  engine  threads  ms a face  triangles / s"]
+    lines += [
+        f"{rate.vertices:>8}{rate.triangles:>11}{rate.engine:>8}{rate.threads:>9}"
+        f"{rate.milliseconds_a_face:>11.2f}{rate.triangles_per_second:>15.3g}"
+        for rate in rates
+    ]
+    lines += [
+        f"first picture of a process, {call.cache} cache: import {call.import_seconds:.2f} s,"
+        f" draw {call.draw_seconds:.2f} s"
+        for call in calls
+    ]
+    report = {
+        "rendering": [asdict(rate) for rate in rates],
+        "rendering_first_calls": [asdict(call) for call in calls],
+    }
+    return report, "\n".join(lines)
+
+
 def _machine(device: torch.device) -> dict[str, Any]:
     return {
         "device": str(device),
@@ -515,6 +540,7 @@ _MEASUREMENTS: dict[str, _Measurement] = {
     "training": _measure_training,
     "loading": _measure_loading,
     "conversion": _measure_conversion,
+    "rendering": _measure_rendering,
 }
 
 
