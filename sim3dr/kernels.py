@@ -30,22 +30,27 @@ def _written(dtype: Any, dimensions: int) -> Any:
     return types.Array(dtype, dimensions, "C")
 
 
+# Divisions by zero give infinity or NaN, as in NumPy, rather than an exception.
+_SETTINGS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+# Parts of the loops below: compiled into them, so kept on disk with them.
+_part = njit(**_SETTINGS)
+
+
 def _compiled(*signature: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Compiles a function for arguments of these types, or for any inside another function."""
+    """Compiles a function for arguments of these types."""
 
     def compile_it(function: Callable[..., Any]) -> Callable[..., Any]:
-        given = signature or None
         try:
-            compiled: Callable[..., Any] = njit(given, nogil=True, cache=True)(function)
+            compiled: Callable[..., Any] = njit(signature, cache=True, **_SETTINGS)(function)
         except (RuntimeError, OSError):
             # No folder for the cache, or no room in it. A fault of the code itself shows again.
-            compiled = njit(given, nogil=True)(function)
+            compiled = njit(signature, **_SETTINGS)(function)
         return compiled
 
     return compile_it
 
 
-@_compiled()
+@_part
 def _narrowed(
     low: int, high: int, y: float, ax: float, ay: float, bx: float, by: float, sign: float
 ) -> tuple[int, int]:
@@ -76,7 +81,7 @@ def _narrowed(
     return low, high
 
 
-@_compiled()
+@_part
 def _between(
     texture: Any, left: int, right: int, upper: int, lower: int, x: float, y: float, channel: int
 ) -> float:
@@ -230,12 +235,11 @@ def draw_depth(
                 if not (at_a >= 0.0 and at_b >= 0.0 and at_c >= 0.0):
                     continue
                 total = at_a + at_b + at_c
-                if not total > 0.0:
+                scaled = at_a * az + at_b * bz + at_c * cz
+                # What leaves the numbers has no weights.
+                if not (0.0 < total < np.inf and scaled < np.inf):
                     continue
-                if perspective:
-                    z = total / (at_a * az + at_b * bz + at_c * cz)
-                else:
-                    z = (at_a * az + at_b * bz + at_c * cz) / total
+                z = total / scaled if perspective else scaled / total
                 if z < depth[row - top, column] and z > -np.inf:
                     depth[row - top, column] = z
                     mesh_index[row - top, column] = number
@@ -470,7 +474,7 @@ def vertex_normals(vertices: Any, triangles: Any, normals: Any) -> None:
             normals[vertex, 2] = z / length
 
 
-@_compiled()
+@_part
 def _unit(x: float, y: float, z: float) -> tuple[float, float, float]:
     length = math.sqrt(x * x + y * y + z * z)
     if length > 0.0:

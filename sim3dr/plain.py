@@ -81,13 +81,13 @@ def _draw_depth(screen: ScreenMesh, number: int, canvas: Canvas, samples: Raster
     for part, row, column in _candidates(xy, np.flatnonzero(shown), height, width):
         a, b, c = _edges(xy[part], sign[part], row, column)
         total = a + b + c
-        inside = (a >= 0) & (b >= 0) & (c >= 0) & (total > 0)
+        inside = (a >= 0) & (b >= 0) & (c >= 0) & (total > 0) & (total < np.inf)
         a, b, c, total, part = a[inside], b[inside], c[inside], total[inside], part[inside]
-        za, zb, zc = z[part].T
-        if canvas.perspective_correct:
-            sample_z = total / (a * (1.0 / za) + b * (1.0 / zb) + c * (1.0 / zc))
-        else:
-            sample_z = (a * za + b * zb + c * zc) / total
+        za, zb, zc = (1.0 / z[part] if canvas.perspective_correct else z[part]).T
+        scaled = a * za + b * zb + c * zc
+        sample_z = total / scaled if canvas.perspective_correct else scaled / total
+        # What leaves the numbers has no weights.
+        sample_z[~(scaled < np.inf)] = np.inf
         sample = row[inside] * width + column[inside]
         # Nearest first, then lowest index, so `unique` picks each sample's winner of this pass.
         order = np.lexsort((part, sample_z, sample))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +15,7 @@ import pytest
 from img2pose.references import default_mesh
 from sim3dr import Mesh, Rasterized, rasterize, subdivide
 
+ROOT = Path(__file__).parent.parent.parent
 TRIANGLE = np.array([[0, 1, 2]])
 # Corners clockwise on a screen with y down: the front is seen.
 FRONT = np.array([[0.0, 0.0, 2.0], [3.0, 0.0, 2.0], [0.0, 3.0, 2.0]])
@@ -537,3 +541,9 @@ def test_wrong_arguments_are_named(
     arguments: dict[str, Any] = {"meshes": Mesh(FRONT, TRIANGLE), "height": 5, "width": 6}
     with pytest.raises(kind, match=message):
         rasterize(**(arguments | changes))
+
+
+def test_importing_the_package_does_not_import_numba() -> None:
+    # It takes a third of a second, and not everyone who imports the package draws.
+    code = "import sys, sim3dr; sys.exit('numba' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
