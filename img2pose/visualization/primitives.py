@@ -95,3 +95,17 @@ def font_size_for(size_hw: Sequence[int], face_size: float) -> int:
     """Letters' height in pixels that suits a face of so many pixels in a picture of a size."""
     largest = max(12, round(math.hypot(*size_hw[:2]) / 40))
     return int(np.clip(round(face_size / 4), 10, largest))
+
+
+def fill_polygon(picture: np.ndarray, corners: np.ndarray, color: Color, opacity: float) -> None:
+    """Lays a colour over a convex polygon (N, 2) in pixels."""
+    height, width = picture.shape[:2]
+    low = np.clip(np.floor(corners.min(axis=0)), 0, [width, height]).astype(int)
+    high = np.clip(np.ceil(corners.max(axis=0)) + 1, 0, [width, height]).astype(int)
+    if (low >= high).any():
+        return
+    part = picture[low[1] : high[1], low[0] : high[0]]
+    filled = part.copy()
+    fixed = np.array([_fixed_point(corner - low) for corner in corners], dtype=np.int32)
+    cv2.fillConvexPoly(filled, fixed, color, cv2.LINE_AA, _FRACTION_BITS)
+    part[:] = (part * (1 - opacity) + filled * opacity).round()
