@@ -199,13 +199,13 @@ def _cut(
     inside = beyond[triangles] < 0
     count = inside.sum(axis=1)
     pieces = [triangles[count == 3]]
-    cut_edges = []
+    cut_edges: list[np.ndarray] = []
     for wanted in (1, 2):
         crossed = triangles[count == wanted]
         # The corner that is alone on its side comes first; the order around stays.
         alone = (inside[count == wanted] == (wanted == 1)).argmax(axis=1)
         a, b, c = (crossed[np.arange(len(crossed)), (alone + step) % 3] for step in range(3))
-        first = len(vertices) + sum(map(len, cut_edges))
+        first = len(vertices) + sum(len(edges) for edges in cut_edges)
         ab = first + np.arange(len(crossed))
         ac = ab + len(crossed)
         cut_edges += [np.stack([a, b], axis=1), np.stack([a, c], axis=1)]

@@ -23,11 +23,11 @@ def dot_coverage(points: ArrayLike, height: int, width: int, radius: float) -> N
     # Far-off and undefined points, before they become whole numbers.
     near = (xy > -reach - 1).all(axis=1) & (xy < np.array([width, height]) + reach + 1).all(axis=1)
     xy = xy[near]
-    center = np.rint(xy).astype(np.int64)
+    center: NDArray[np.int64] = np.rint(xy).astype(np.int64)
     coverage = np.zeros((height, width), dtype=np.float32)
     for step_y in range(-reach, reach + 1):
         for step_x in range(-reach, reach + 1):
-            pixel = center + [step_x, step_y]
+            pixel: NDArray[np.int64] = center + np.array([step_x, step_y])
             inside = ((pixel >= 0) & (pixel < [width, height])).all(axis=1)
             distance = np.linalg.norm(pixel[inside] - xy[inside], axis=1)
             share = (radius + 0.5 - distance).clip(0, 1).astype(np.float32)

@@ -47,4 +47,7 @@ def _heights(mesh: Mesh) -> NDArray[np.float64]:
     ab, ac = xy[:, 1] - xy[:, 0], xy[:, 2] - xy[:, 0]
     doubled_area = np.abs(ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0])
     length = np.linalg.norm(sides, axis=2)
-    return doubled_area[:, None] / np.maximum(length, np.finfo(np.float64).tiny)
+    heights: NDArray[np.float64] = doubled_area[:, None] / np.maximum(
+        length, np.finfo(np.float64).tiny
+    )
+    return heights

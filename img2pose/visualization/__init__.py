@@ -6,7 +6,8 @@ picture, so that a drawing is legible at any resolution once it is scaled to a s
 
 from img2pose.visualization.faces import draw_boxes, draw_faces, draw_points
 from img2pose.visualization.head_boxes import draw_pose_boxes, head_box
-from img2pose.visualization.landmarks import IBUG_STROKES, draw_landmarks
+from img2pose.visualization.landmarks import IBUG_STROKES, Hidden, draw_landmarks
+from img2pose.visualization.mesh_files import write_obj_file, write_ply_file
 from img2pose.visualization.primitives import (
     BLUE,
     BOX_COLOR,
@@ -46,6 +47,7 @@ __all__ = [
     "TRUTH_COLOR",
     "Color",
     "FaceTextures",
+    "Hidden",
     "camera_meshes",
     "contact_sheet",
     "depth_map",
@@ -65,4 +67,6 @@ __all__ = [
     "head_box",
     "texture_atlas",
     "textured_meshes",
+    "write_obj_file",
+    "write_ply_file",
 ]

@@ -132,7 +132,7 @@ def draw_dense_points(
     seen = facing & scene.is_visible(scene.vertices)
     points = scene.project(scene.vertices)[seen]
     size = 0.45 * line_width(image.shape) if radius is None else radius
-    return _mixed(image, color, dot_coverage(points, *image.shape[:2], size))
+    return _mixed(image, color, dot_coverage(points, image.shape[0], image.shape[1], size))
 
 
 def depth_map(detections: FaceDetections, mesh: FaceMesh | None = None) -> np.ndarray:

@@ -18,6 +18,8 @@ NEAR = 0.05
 # Reference units by which a point may lie behind the surface it is on: the reference points are
 # vertices, and triangles cut their corners.
 _SURFACE_TOLERANCE = 0.03
+# Radians or reference units; no face has such a pose, and squares stay exact enough.
+_LARGEST_NUMBER = 1e6
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,8 +28,8 @@ class FaceScene:
 
     Attributes:
         mesh: In the reference frame.
-        faces: (N,) index of each face in its detections; those without a finite pose in front of
-            the camera are left out.
+        faces: (N,) index of each face in its detections; those without a sensible pose in front
+            of the camera are left out.
         rotations: (N, 3, 3).
         translations: (N, 3), reference units.
         intrinsics: (3, 3), pixels.
@@ -51,7 +53,8 @@ class FaceScene:
                 which fits poses of the default references only.
         """
         poses = detections.poses
-        faces = np.flatnonzero(np.isfinite(poses).all(axis=1) & (poses[:, 5] > NEAR))
+        usable = (np.abs(poses) < _LARGEST_NUMBER).all(axis=1) & (poses[:, 5] > NEAR)
+        faces = np.flatnonzero(usable)
         rotations = rotvec_to_matrix(poses[faces, :3]).reshape(-1, 3, 3)
         return cls(
             default_mesh("face") if mesh is None else mesh,
@@ -67,7 +70,9 @@ class FaceScene:
 
     def place(self, points: np.ndarray) -> np.ndarray:
         """(P, 3) points of the reference frame as (N, P, 3) in the camera's."""
-        return points @ self.rotations.transpose(0, 2, 1) + self.translations[:, None]
+        turned = points @ self.rotations.transpose(0, 2, 1)
+        placed: np.ndarray = turned + self.translations[:, None]
+        return placed
 
     @cached_property
     def vertices(self) -> np.ndarray:
@@ -156,8 +161,9 @@ class FaceScene:
         """
         height, width = self.size_hw
         xy = self.project(points_in_camera)
-        inside: np.ndarray = (xy >= -0.5).all(axis=-1)
-        inside &= (xy[..., 0] < width - 0.5) & (xy[..., 1] < height - 0.5)
+        # NaN, of points behind the camera, is not inside either.
+        inside = np.all((xy >= -0.5) & (xy < np.array([width, height]) - 0.5), axis=-1)
+        inside = np.asarray(inside)
         column, row = np.moveaxis(np.rint(np.where(inside[..., None], xy, 0)).astype(int), -1, 0)
         surface = self.depth[row, column]
         z = points_in_camera[..., 2]

@@ -8,7 +8,7 @@ import numpy as np
 
 from img2pose.references import FaceMesh
 from img2pose.types import FaceDetections
-from img2pose.visualization.rendering import camera_meshes
+from img2pose.visualization.rendering import SILVER, camera_meshes
 from img2pose.visualization.scene import FaceScene
 from sim3dr import Mesh, TextureMap, cylindrical_map, extract_texture
 
@@ -23,7 +23,7 @@ class FaceTextures:
 
     Attributes:
         faces: (N,) index of each in the detections.
-        pictures: (N, S, S, 3) uint8 RGB, black where unseen.
+        pictures: (N, S, S, 3) uint8 RGB, silver where unseen.
         seen: (N, S, S) bool: shown by the photograph, and neither turned away nor hidden.
         texture_map: Where the mesh's corners lie on each.
     """
@@ -51,7 +51,8 @@ def face_textures(
         detections: Faces in pixels and camera of this image.
         mesh: In the frame of the poses' reference face; without `uvs` it is unwrapped from a
             cylinder. None: the face of `default_mesh`, which fits the default references only.
-        size: Side of each texture in pixels.
+        size: Side of each texture in pixels, at least 1; less where so many faces would make an
+            atlas of more than 8192.
     """
     scene = FaceScene.of(detections, mesh)
     triangles = scene.mesh.triangles
@@ -59,18 +60,15 @@ def face_textures(
         texture_map = cylindrical_map(scene.mesh.vertices, triangles, _HEAD_AXIS_XZ)
     else:
         texture_map = TextureMap(scene.mesh.uvs, scene.mesh.triangle_uvs)
-    pictures = np.zeros((len(scene), size, size, 3), dtype=np.uint8)
-    seen = np.zeros((len(scene), size, size), dtype=bool)
+    side = max(1, min(size, _LARGEST_ATLAS // _columns(len(scene))))
+    pictures = np.zeros((len(scene), side, side, 3), dtype=np.uint8)
+    seen = np.zeros((len(scene), side, side), dtype=bool)
     for face, vertices in enumerate(scene.vertices):
         pictures[face], seen[face] = extract_texture(
-            image, vertices, triangles, texture_map, scene.intrinsics, scene.depth, size
+            image, vertices, triangles, texture_map, scene.intrinsics, scene.depth, side
         )
+    pictures[~seen] = SILVER
     return FaceTextures(scene.faces, pictures, seen, texture_map)
-
-
-def atlas_texture_size(count: int, size: int) -> int:
-    """The side that `count` textures may have to fit into one picture of 8192 pixels."""
-    return min(size, _LARGEST_ATLAS // _columns(count))
 
 
 def _columns(count: int) -> int:
