@@ -76,7 +76,8 @@ def draw_overlay(
     scene = FaceScene.of(detections, mesh)
     lit = light_meshes(scene.meshes(np.array(color, dtype=np.float64)), _STUDIO)
     drawn = scene.draw(lit, image, supersampling=supersampling, perspective_correct=False)
-    return _mixed(image, drawn.image, opacity)
+    # Highlights are brighter than white.
+    return _mixed(image, drawn.image.clip(0, 255), opacity)
 
 
 def draw_wireframe(

@@ -113,7 +113,9 @@ def textured_meshes(
     rows = -(-len(textures) // columns)
     texture = texture_atlas(textures)[..., :3].astype(np.float32)
     meshes = []
-    for number, face_mesh in enumerate(camera_meshes(detections, mesh)):
+    # The colours of a textured mesh are the light on it.
+    lit = camera_meshes(detections, mesh, color=(255, 255, 255))
+    for number, face_mesh in enumerate(lit):
         row, column = divmod(number, columns)
         corner = np.array([column, rows - 1 - row])
         meshes.append(
