@@ -254,7 +254,7 @@ def _endings(products: Sequence[str], image: Path) -> list[str]:
 
 def write_products(
     rendering: Rendering, products: Sequence[str], image: Path, folder: Path, stem: str
-) -> list[Path]:
+) -> None:
     """Writes the products of one picture, each file whole or not at all.
 
     Args:
@@ -264,9 +264,6 @@ def write_products(
         folder: Where they go.
         stem: What their names begin with.
 
-    Returns:
-        The files.
-
     Raises:
         OutputError: The disk is full, for example.
     """
@@ -275,13 +272,11 @@ def write_products(
     if products == ("sheet",):
         shown = list(_PICTURES)
     drawn = {name: _PICTURES[name](rendering) for name in shown}
-    written = []
 
     def write(name: str, writer: Callable[[Path], None]) -> None:
         path = folder / name
         with told_when_unwritable(path):
             writer(path)
-        written.append(path)
 
     for name, picture in drawn.items():
         if name in products:
@@ -297,7 +292,6 @@ def write_products(
         cells = [_cell("photograph", rendering.picture), *(_cell(*item) for item in drawn.items())]
         sheet = contact_sheet(cells, _SHEET_COLUMNS, _SHEET_CELL)
         write(f"{stem}_sheet{suffix}", partial(write_picture, picture=sheet))
-    return written
 
 
 def _cell(name: str, picture: np.ndarray) -> np.ndarray:
@@ -422,16 +416,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.texture_size,
     )
     stems = unique_stems(images, output, lambda image: _endings(products, image))
-    faces = files = 0
+    faces = 0
     progress = tqdm(images, desc="rendering", unit="image", disable=None, file=sys.stderr)
     for image, stem in zip(progress, stems, strict=True):
         picture = read_image(image)
         found = find(image, picture)
         rendering = Rendering(picture, found, settings)
-        files += len(write_products(rendering, products, image, output, stem))
+        write_products(rendering, products, image, output, stem)
         faces += len(found)
     print(f"images: {len(images)}")
     print(f"faces: {faces}")
-    print(f"files: {files}")
     print(f"results: {output}")
     return 0

@@ -59,7 +59,7 @@ def test_all_products_of_pictures_with_equal_names(
     # No mesh files of a picture without faces.
     meshes = {"a_faces.obj", "a_faces.mtl", "a_faces.ply"}
     assert names() == pictures | meshes | {"a_depth.npy", "a_2_depth.npy"}
-    assert capsys.readouterr().out.startswith("images: 2\nfaces: 2\nfiles: 25\n")
+    assert capsys.readouterr().out.startswith("images: 2\nfaces: 2\n")
     found = detections_of(POSES, SIZE_HW)
     np.testing.assert_array_equal(
         np.asarray(Image.open("out/a_overlay.png")), draw_overlay(gray(SIZE_HW), found)
