@@ -6,18 +6,26 @@ from sim3dr.mesh import Mesh
 from sim3dr.mesh_files import write_mtl, write_obj, write_ply
 from sim3dr.point_clouds import dot_coverage
 from sim3dr.rasterizer import Rasterized, rasterize
-from sim3dr.texture_maps import TextureMap, cylindrical_map, extract_texture
+from sim3dr.texture_maps import (
+    Texels,
+    TextureMap,
+    cylindrical_map,
+    extract_texture,
+    filled_texels,
+)
 from sim3dr.wireframes import line_coverage
 
 __all__ = [
     "Lighting",
     "Mesh",
     "Rasterized",
+    "Texels",
     "TextureMap",
     "cylindrical_map",
     "depth_picture",
     "dot_coverage",
     "extract_texture",
+    "filled_texels",
     "light_meshes",
     "line_coverage",
     "phong",

@@ -69,31 +69,63 @@ def cylindrical_map(
     return TextureMap(coordinates, own, -radius[source])
 
 
+@dataclass(frozen=True, eq=False)
+class Texels:
+    """Which texels of a square texture a mesh fills, in any pose.
+
+    Attributes:
+        size: Side of the texture in pixels.
+        index: (N,) row * size + column of each.
+        triangle: (N,) in which triangle of the mesh its centre lies.
+        weights: (N, 3) where, barycentric.
+    """
+
+    size: int
+    index: NDArray[np.int64]
+    triangle: NDArray[np.int64]
+    weights: NDArray[np.float64]
+
+
+def filled_texels(texture_map: TextureMap, size: int) -> Texels:
+    """Draws a mesh on its texture.
+
+    Args:
+        texture_map: Of the mesh.
+        size: Side of the texture in pixels.
+    """
+    layers = texture_map.layers
+    if layers is None:
+        layers = np.zeros(len(texture_map.coordinates))
+    u, v = texture_map.coordinates.T
+    flat = np.stack([u * size - 0.5, (1 - v) * size - 0.5, layers], axis=1)
+    drawn = rasterize(Mesh(flat, texture_map.triangles), size, size, cull_back=False)
+    index = np.flatnonzero(drawn.triangle_index >= 0)
+    triangle = drawn.triangle_index.ravel()[index].astype(np.int64)
+    return Texels(size, index, triangle, drawn.barycentric.reshape(-1, 3)[index])
+
+
 def extract_texture(
     photograph: ArrayLike,
     vertices_in_camera: ArrayLike,
     triangles: ArrayLike,
-    texture_map: TextureMap,
+    texels: Texels,
     intrinsics: ArrayLike,
     depth: ArrayLike,
-    size: int,
     *,
     least_cosine: float = 0.15,
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Takes a mesh's texture from a photograph.
 
-    The mesh is drawn on the texture; each texel's place on the surface is projected into the
-    photograph. A texel is seen when its place faces the camera, lies within the photograph and is
-    hidden by nothing in the depth buffer.
+    Each texel's place on the surface is projected into the photograph. It is seen when its place
+    faces the camera, lies within the photograph and is hidden by nothing in the depth buffer.
 
     Args:
         photograph: (H, W, 3) uint8.
         vertices_in_camera: (V, 3); x right, y down, z away.
         triangles: (T, 3) vertex indices, front sides clockwise on the screen.
-        texture_map: Of the mesh.
+        texels: Of `filled_texels`, for the mesh's map.
         intrinsics: (3, 3), pixels.
         depth: (H, W) z of what the camera sees, this mesh included; infinite where nothing is.
-        size: Side of the texture in pixels.
         least_cosine: Of the angle between the surface's normal and the direction to the camera;
             flatter views smear the photograph and do not count as seen.
 
@@ -112,7 +144,14 @@ def extract_texture(
     points = checked_vertices(vertices_in_camera)
     corners = checked_triangles(triangles, len(points))
     camera = checked_intrinsics(intrinsics)
-    texel, surface, facing = _texels(points, corners, texture_map, size)
+    around = corners[texels.triangle]
+    surface = np.einsum("nc,ncd->nd", texels.weights, points[around])
+    # Smooth normals, so that the border of what faces the camera does not follow triangles.
+    normals = vertex_normals(points, corners)
+    facing = np.einsum("nc,ncd->nd", texels.weights, normals[around])
+    length = np.linalg.norm(facing, axis=1, keepdims=True)
+    facing /= np.where(length > 0, length, 1.0)
+    texel, size = texels.index, texels.size
     distance = np.linalg.norm(surface, axis=1)
     # Outward normals against the ray from the camera.
     cosine = -(facing * surface).sum(axis=1) / np.maximum(distance, np.finfo(np.float64).tiny)
@@ -138,27 +177,3 @@ def extract_texture(
     uv = np.stack([(x[visible] + 0.5) / width, 1 - (y[visible] + 0.5) / height], axis=1)
     texture[texel[visible]] = bilinear(photo, uv).round()
     return texture.reshape(size, size, 3), seen.reshape(size, size)
-
-
-def _texels(
-    points: NDArray[np.float64],
-    corners: NDArray[np.int32],
-    texture_map: TextureMap,
-    size: int,
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Index of each covered texel, its place on the mesh and the outward unit normal there."""
-    layers = texture_map.layers
-    if layers is None:
-        layers = np.zeros(len(texture_map.coordinates))
-    u, v = texture_map.coordinates.T
-    flat = np.stack([u * size - 0.5, (1 - v) * size - 0.5, layers], axis=1)
-    drawn = rasterize(Mesh(flat, texture_map.triangles), size, size, cull_back=False)
-    triangle = drawn.triangle_index.ravel()
-    texel = np.flatnonzero(triangle >= 0)
-    triangle, weights = triangle[texel], drawn.barycentric.reshape(-1, 3)[texel]
-    around = points[corners[triangle]]
-    surface = (weights[..., None] * around).sum(axis=1)
-    # Smooth normals, so that the border of what faces the camera does not follow triangles.
-    facing = (weights[..., None] * vertex_normals(points, corners)[corners[triangle]]).sum(axis=1)
-    length = np.linalg.norm(facing, axis=1, keepdims=True)
-    return texel, surface, facing / np.where(length > 0, length, 1.0)

@@ -10,7 +10,7 @@ from img2pose.references import FaceMesh
 from img2pose.types import FaceDetections
 from img2pose.visualization.rendering import SILVER, camera_meshes
 from img2pose.visualization.scene import FaceScene
-from sim3dr import Mesh, TextureMap, cylindrical_map, extract_texture
+from sim3dr import Mesh, TextureMap, cylindrical_map, extract_texture, filled_texels
 
 _LARGEST_ATLAS = 8192
 # Reference units: the middle of the default head, between the nose and its back.
@@ -63,9 +63,10 @@ def face_textures(
     side = max(1, min(size, _LARGEST_ATLAS // _columns(len(scene))))
     pictures = np.zeros((len(scene), side, side, 3), dtype=np.uint8)
     seen = np.zeros((len(scene), side, side), dtype=bool)
+    texels = filled_texels(texture_map, side)
     for face, vertices in enumerate(scene.vertices):
         pictures[face], seen[face] = extract_texture(
-            image, vertices, triangles, texture_map, scene.intrinsics, scene.depth, side
+            image, vertices, triangles, texels, scene.intrinsics, scene.depth
         )
     pictures[~seen] = SILVER
     return FaceTextures(scene.faces, pictures, seen, texture_map)

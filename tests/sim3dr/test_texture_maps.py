@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sim3dr import Mesh, TextureMap, cylindrical_map, extract_texture, rasterize
+from sim3dr import Mesh, TextureMap, cylindrical_map, extract_texture, filled_texels, rasterize
 
 CAMERA = np.array([[100.0, 0, 50], [0, 100, 50], [0, 0, 1]])
 # A square of one unit at depth 2: 50 pixels wide about the middle, its front toward the camera.
@@ -23,7 +23,8 @@ def depth_of(*meshes: np.ndarray) -> np.ndarray:
 
 
 def taken(square: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return extract_texture(photograph(), square, HALVES, UPRIGHT, CAMERA, depth, 20)
+    texels = filled_texels(UPRIGHT, 20)
+    return extract_texture(photograph(), square, HALVES, texels, CAMERA, depth)
 
 
 def test_a_square_has_the_photographs_pixels() -> None:
@@ -57,11 +58,11 @@ def test_what_is_turned_away_or_outside_is_unseen() -> None:
 
 
 def test_wrong_shapes_are_named() -> None:
-    arguments = (SQUARE, HALVES, UPRIGHT, CAMERA)
+    arguments = (SQUARE, HALVES, filled_texels(UPRIGHT, 8), CAMERA)
     with pytest.raises(ValueError, match="photograph"):
-        extract_texture(photograph()[..., 0], *arguments, np.ones((100, 100)), 8)
+        extract_texture(photograph()[..., 0], *arguments, np.ones((100, 100)))
     with pytest.raises(ValueError, match="depth"):
-        extract_texture(photograph(), *arguments, np.ones((100, 99)), 8)
+        extract_texture(photograph(), *arguments, np.ones((100, 99)))
 
 
 def tube(count: int = 12) -> tuple[np.ndarray, np.ndarray]:
@@ -105,3 +106,12 @@ def test_the_axis_may_stand_elsewhere() -> None:
     np.testing.assert_allclose(
         moved.coordinates, cylindrical_map(vertices, triangles).coordinates, atol=1e-9
     )
+
+
+def test_the_outer_layer_fills_the_texture() -> None:
+    vertices, triangles = tube()
+    both = np.concatenate([vertices * [0.5, 1, 0.5], vertices])
+    unrolled = cylindrical_map(both, np.concatenate([triangles, triangles + len(vertices)]))
+    texels = filled_texels(unrolled, 32)
+    assert len(texels.index) == 32 * 32
+    assert (texels.triangle >= len(triangles)).all()
