@@ -17,6 +17,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from img2pose.errors import InputError
+from img2pose.files import replace_when_complete
 
 ImageLike: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
 # The same for isinstance, which takes no parametrised types.
@@ -195,6 +196,17 @@ def read_image(
         InputError: Missing, damaged, not a picture, or too large.
     """
     return _decode(path, os.fspath(path), upright, max_pixels)
+
+
+def write_picture(path: str | os.PathLike[str], picture: np.ndarray) -> None:
+    """Writes a picture, whole or not at all, in the format of the path's suffix.
+
+    Args:
+        path: Its folder is made if it is missing. JPEG files get quality 92.
+        picture: (H, W), (H, W, 3) or (H, W, 4) uint8: gray, RGB or RGBA.
+    """
+    with replace_when_complete(path) as part:
+        Image.fromarray(picture).save(part, quality=92)
 
 
 def decode_image(

@@ -19,6 +19,7 @@ from img2pose.references import (
     MESH_FILE,
     POINTS_5_FILE,
     POINTS_68_FILE,
+    FaceMesh,
     PoseReferences,
     default_mesh,
     references_folder,
@@ -203,6 +204,45 @@ def test_default_mesh_is_the_file(mesh: dict[str, np.ndarray]) -> None:
     np.testing.assert_array_equal(loaded.vertices, mesh["vertices"])
     np.testing.assert_array_equal(loaded.triangles, mesh["triangles"])
     assert loaded.vertices.dtype == np.float64 and loaded.triangles.dtype == np.int64
+
+
+def test_the_face_is_the_front_of_the_head_with_a_clean_border() -> None:
+    head, face = default_mesh("head"), default_mesh("face")
+    assert face is default_mesh("face")
+    assert len(face.triangles) < 0.75 * len(head.triangles)
+    np.testing.assert_array_equal(np.unique(face.triangles), np.arange(len(face.vertices)))
+    assert face.vertices[:, 2].max() <= 0.26 + 1e-9
+    mirrored = np.unique((face.vertices * FLIP).round(6), axis=0)
+    np.testing.assert_allclose(mirrored, np.unique(face.vertices.round(6), axis=0), atol=2e-6)
+    # What is left of the head lies where it lay.
+    own = {tuple(vertex) for vertex in head.vertices.round(9).tolist()}
+    kept = [tuple(vertex) in own for vertex in face.vertices.round(9).tolist()]
+    assert np.mean(kept) > 0.85
+    # The 68 points lie on it, the jaw line's ends apart, which are at the ears.
+    points = PoseReferences.default().points_68
+    distance = np.linalg.norm(points[:, None] - face.vertices[None], axis=-1).min(axis=1)
+    assert distance[17:].max() < 1e-9
+    assert distance[3:14].max() < 0.06
+    areas = np.cross(*(np.diff(face.vertices[face.triangles], axis=1).transpose(1, 0, 2)))
+    assert (np.linalg.norm(areas, axis=1) > 0).mean() > 0.99
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"vertices": np.zeros((3, 2))}, "vertices"),
+        ({"vertices": np.full((3, 3), np.nan)}, "vertices"),
+        ({"triangles": [[0, 1, 3]]}, "triangles"),
+        ({"triangles": [[0, 1]]}, "triangles"),
+        ({"uvs": np.zeros((3, 2))}, "belong together"),
+        ({"uvs": np.zeros((3, 2)), "triangle_uvs": [[0, 1, 5]]}, "triangle_uvs"),
+        ({"uvs": np.zeros((3, 2)), "triangle_uvs": [[0, 1, 2]] * 2}, "triangle_uvs"),
+    ],
+)
+def test_meshes_are_checked(changes: dict[str, object], named: str) -> None:
+    arguments = {"vertices": np.eye(3), "triangles": [[0, 1, 2]], **changes}
+    with pytest.raises(InputError, match=named):
+        FaceMesh(**arguments)
 
 
 # The model of identity and expression.

@@ -14,10 +14,19 @@ from img2pose.references import PoseReferences
 from img2pose.types import PoseStats
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags that `load_detector` reads."""
+def add_model_arguments(
+    parser: argparse.ArgumentParser, *, checkpoint_required: bool = True
+) -> None:
+    """Adds the flags that `load_detector` reads.
+
+    Args:
+        parser: Where they go.
+        checkpoint_required: False where a command can do without a model.
+    """
     group = parser.add_argument_group("model")
-    group.add_argument("--checkpoint", required=True, help="model that train.py wrote")
+    group.add_argument(
+        "--checkpoint", required=checkpoint_required, help="model that train.py wrote"
+    )
     group.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda if there is one)")
     group.add_argument("--threads", type=int, help="CPU threads (default: one for each core)")
     group.add_argument(

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from img2pose.cli.exit_codes import exit_code_from_errors
@@ -18,14 +17,14 @@ from img2pose.cli.model_arguments import (
     add_score_threshold_argument,
     load_detector,
 )
-from img2pose.files import check_output_folder, replace_when_complete, write_json
+from img2pose.cli.result_names import picture_suffix, unique_stems
+from img2pose.files import check_output_folder, write_json
 from img2pose.geometry import pose_to_euler
-from img2pose.images import find_images, read_image
+from img2pose.images import find_images, read_image, write_picture
 from img2pose.types import FaceDetections
 from img2pose.visualization import draw_faces
 
 PREDICTIONS_FILE = "predictions.json"
-_JPEG_SUFFIXES = (".jpg", ".jpeg")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -50,22 +49,11 @@ def drawing_paths(images: Sequence[Path], folder: Path) -> list[Path]:
 
     Names are unique even on file systems that ignore case, and no picture is overwritten.
     """
-    taken = {str(image.resolve()).casefold() for image in images}
-    targets: list[Path] = []
-    for image in images:
-        suffix = ".jpg" if image.suffix.lower() in _JPEG_SUFFIXES else ".png"
-        number, target = 1, folder / f"{image.stem}_faces{suffix}"
-        while (key := str(target.resolve()).casefold()) in taken:
-            number += 1
-            target = folder / f"{image.stem}_{number}_faces{suffix}"
-        taken.add(key)
-        targets.append(target)
-    return targets
-
-
-def _write_drawing(path: Path, picture: np.ndarray) -> None:
-    with replace_when_complete(path) as part:
-        Image.fromarray(picture).save(part, quality=92)
+    stems = unique_stems(images, folder, lambda image: [f"_faces{picture_suffix(image)}"])
+    return [
+        folder / f"{stem}_faces{picture_suffix(image)}"
+        for image, stem in zip(images, stems, strict=True)
+    ]
 
 
 def _entry(image: Path, drawing: Path, detections: FaceDetections) -> dict[str, Any]:
@@ -93,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for image, drawing in zip(progress, drawings, strict=True):
         picture = read_image(image)
         detections = detector.predict(picture)
-        _write_drawing(
+        write_picture(
             drawing,
             draw_faces(picture, detections, detector.references, landmarks=args.landmarks),
         )

@@ -12,7 +12,6 @@ from img2pose.visualization import (
     GREEN,
     LANDMARK_COLOR,
     RED,
-    contact_sheet,
     draw_faces,
     draw_points,
 )
@@ -122,21 +121,3 @@ def test_points_are_drawn_where_they_are() -> None:
     drawn = draw_points(GRAY, np.array([[100.0, 50.0], [np.nan, 3.0]]), color=RED, radius=4)
     np.testing.assert_allclose(centroid(drawn, RED), [100, 50], atol=0.1)
     np.testing.assert_array_equal(draw_points(GRAY, np.zeros((0, 2))), GRAY)
-
-
-def test_a_contact_sheet_keeps_shapes_and_order() -> None:
-    colors = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
-    images = [
-        np.full((size, 40, 3), color, np.uint8)
-        for size, color in zip((40, 20, 80), colors, strict=True)
-    ]
-    sheet = contact_sheet(images, columns=2, cell=60)
-    assert sheet.shape == (120, 120, 3)
-    for row, column, color in ((0, 0, 0), (0, 1, 1), (1, 0, 2)):
-        pixel = sheet[60 * row + 30, 60 * column + 30]
-        np.testing.assert_array_equal(pixel, colors[color])
-    # The second is twice as wide as high, so its cell is half empty.
-    assert (sheet[:60, 60:] == colors[1]).all(-1).sum() == 60 * 30
-    assert contact_sheet(images, columns=9, cell=10).shape == (10, 30, 3)
-    with pytest.raises(ValueError, match="at least one"):
-        contact_sheet([])
