@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
+# A process for each core, with one thread each; further ones would only make fixtures again.
+PYTEST := OMP_NUM_THREADS=1 $(RUN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
@@ -18,10 +20,10 @@ $(STAMP): pyproject.toml constraints.txt
 install: $(STAMP) ## Make .venv with the package and its tools
 
 test: $(STAMP) ## Run the tests (less than 10 minutes on two cores)
-	$(RUN)/python -m pytest
+	$(PYTEST)
 
 test-full: $(STAMP) ## Run all tests, slow ones too
-	$(RUN)/python -m pytest -m ''
+	$(PYTEST) -m ''
 
 lint: $(STAMP) ## Check style (ruff) and types (mypy)
 	$(RUN)/ruff check .

@@ -65,6 +65,15 @@ def test_rooms_import_only_what_lies_below_them() -> None:
     assert set(MAY_IMPORT) <= rooms
 
 
+def test_the_package_itself_imports_only_the_base() -> None:
+    """All that is imported from it waits for what it imports; models take longest."""
+    tree = ast.parse((ROOT / "img2pose" / "__init__.py").read_text(encoding="utf-8"))
+    modules = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
+    own = {name for name in modules if name is not None and name.startswith("img2pose")}
+    assert own
+    assert own <= {f"img2pose.{room}" for room in BASE}
+
+
 def test_sim3dr_knows_nothing_of_img2pose() -> None:
     for path in (ROOT / "sim3dr").rglob("*.py"):
         assert not any(name.split(".")[0] == "img2pose" for name in imports_of(path)), path

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import cv2
 import numpy as np
@@ -381,10 +383,19 @@ def test_mirrored_landmarks_give_the_mirrored_pose(points: np.ndarray) -> None:
     np.testing.assert_allclose(poses[1], poses[0] * [1, -1, -1, -1, 1, 1], atol=1e-4)
 
 
-def _run_script(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, check=False
-    )
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    """The script as a module, without what it changes for a process of its own."""
+    specification = importlib.util.spec_from_file_location("build_pose_references", SCRIPT)
+    assert specification is not None and specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "environ", os.environ.copy())
+        patch.setattr(sys, "path", [*sys.path])
+        # Dataclasses look for their module.
+        patch.setitem(sys.modules, module.__name__, module)
+        specification.loader.exec_module(module)
+    return module
 
 
 def test_evaluation_of_an_exact_picture_leaves_no_error(tmp_path: Path, points: np.ndarray) -> None:
@@ -394,29 +405,36 @@ def test_evaluation_of_an_exact_picture_leaves_no_error(tmp_path: Path, points: 
     seen = cv2.projectPoints(points, *pose, camera, None)[0][:, 0]
     lines = "\n".join(f"{x} {y}" for x, y in seen.tolist())
     (tmp_path / "face.pts").write_text(f"version: 1\nn_points: 68\n{{\n{lines}\n}}\n")
-    done = _run_script("--evaluate_pts", str(tmp_path))
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), "--evaluate_pts", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("faces 1  mean error 0.0000")
     assert len(done.stdout.splitlines()) == 69
 
 
 @pytest.mark.parametrize("content", [None, "no braces", "{ 1 2 3 }"])
-def test_evaluation_names_what_is_wrong(tmp_path: Path, content: str | None) -> None:
+def test_evaluation_names_what_is_wrong(
+    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None
+) -> None:
     if content is not None:
         (tmp_path / "face.pts").write_text(content)
-    done = _run_script("--evaluate_pts", str(tmp_path))
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1 and str(tmp_path) in done.stderr
+    assert script.main(["--evaluate_pts", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and str(tmp_path) in error
 
 
 @pytest.mark.skipif(
     "IMG2POSE_SHARED" not in os.environ,
     reason="IMG2POSE_SHARED, the folder with Helen's photographs, is not set",
 )
-def test_points_describe_real_faces() -> None:
-    done = _run_script("--evaluate_pts", str(Path(os.environ["IMG2POSE_SHARED"], "data/helen")))
-    assert done.returncode == 0, done.stderr
-    found = re.match(r"faces 870  mean error ([\d.]+) of", done.stdout)
+def test_points_describe_real_faces(script: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    helen = Path(os.environ["IMG2POSE_SHARED"], "data/helen")
+    assert script.main(["--evaluate_pts", str(helen)]) == 0
+    found = re.match(r"faces 870  mean error ([\d.]+) of", capsys.readouterr().out)
     assert found is not None
     error = float(found[1])
     assert error <= 0.075

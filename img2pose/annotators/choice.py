@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from img2pose.annotators.checkpoint import CheckpointDetector
 from img2pose.annotators.protocol import FaceDetector
-from img2pose.annotators.yunet import YuNet
 from img2pose.errors import InputError
 
-BUILT_IN: dict[str, Callable[..., FaceDetector]] = {
-    "yunet": YuNet,
-    "img2pose": CheckpointDetector,
+# Module and class; only the chosen one is imported, since models take long.
+BUILT_IN = {
+    "yunet": ("img2pose.annotators.yunet", "YuNet"),
+    "img2pose": ("img2pose.annotators.checkpoint", "CheckpointDetector"),
 }
 _DIGEST_LENGTH = 8
 
@@ -116,8 +115,11 @@ class DetectorChoice:
         return " ".join([self.name, *map(_file_and_digest, files)])
 
     def _class(self) -> Callable[..., FaceDetector]:
+        make: Callable[..., FaceDetector]
         if self.name in BUILT_IN:
-            return BUILT_IN[self.name]
+            module_name, class_name = BUILT_IN[self.name]
+            make = getattr(importlib.import_module(module_name), class_name)
+            return make
         module_name, colon, class_name = self.name.partition(":")
         parts = [*module_name.split("."), class_name]
         if not (colon and all(part.isidentifier() for part in parts)):
@@ -138,7 +140,7 @@ class DetectorChoice:
         found: Any = getattr(module, class_name, None)
         if not isinstance(found, type):
             raise InputError(f"--detector {self.name}: {module_name} has no class {class_name}")
-        make: Callable[..., FaceDetector] = found
+        make = found
         return make
 
     def _all_options(self, make: Callable[..., FaceDetector]) -> dict[str, Any]:

@@ -158,6 +158,7 @@ def test_a_run_gets_more_epochs_when_asked_to_go_on(face_dataset: Path, tmp_path
         longer,
         evaluators=("landmarks",),
         monitor="landmarks/recall_at_50",
+        data=dataclasses.replace(longer.data, workers=0),
         optim=dataclasses.replace(longer.optim, epochs=3),
     )
     train(other, resume_path=str(last))
