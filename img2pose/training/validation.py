@@ -19,7 +19,7 @@ from img2pose.data.sources import RecordSource
 from img2pose.distributed import ALONE, Processes
 from img2pose.errors import InputError
 from img2pose.evaluation.evaluators import LOWEST_SCORE, Evaluator
-from img2pose.evaluation.landmarks import StoredPictures
+from img2pose.evaluation.pictures import StoredPictures
 from img2pose.evaluation.sheets import prediction_sheet
 from img2pose.inference.detector import Detector
 from img2pose.models.img2pose import Img2Pose
