@@ -33,7 +33,7 @@ def truth_variables(faces: Faces) -> dict[str, dict[str, np.ndarray]]:
         "event_list": _cells(events),
         "file_list": per_image({name: name.split("/")[1] for name in faces}),
         "face_bbx_list": per_image(
-            {name: np.array(boxes, dtype=float).reshape(-1, 4) for name, (boxes, _) in faces.items()}
+            {name: np.array(boxes, float).reshape(-1, 4) for name, (boxes, _) in faces.items()}
         ),
     }
     files = {"wider_face_val.mat": common}

@@ -15,18 +15,34 @@ from img2pose.references import PoseReferences
 from img2pose.types import PoseStats
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags that `load_detector` reads."""
+def add_model_arguments(
+    parser: argparse.ArgumentParser,
+    *,
+    min_size_help: str = "shorter side that pictures are resized to (default: the checkpoint's)",
+    max_size_help: str = "longest longer side of these",
+) -> None:
+    """Adds the flags that `load_detector` reads.
+
+    Args:
+        parser: Where they go.
+        min_size_help: What `--min_size` means to the command.
+        max_size_help: What `--max_size` means to it.
+    """
     group = parser.add_argument_group("model")
-    group.add_argument("--checkpoint", required=True, help="model that train.py wrote")
+    group.add_argument(
+        "--checkpoint",
+        "--pretrained_path",
+        required=True,
+        help="model that train.py wrote, or published weights",
+    )
     group.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda if there is one)")
     group.add_argument("--threads", type=int, help="CPU threads (default: one for each core)")
     group.add_argument(
         "--min_size",
         metavar="PIXELS",
-        help="shorter side that pictures are resized to (default: the checkpoint's)",
+        help=min_size_help,
     )
-    group.add_argument("--max_size", metavar="PIXELS", help="longest longer side of these")
+    group.add_argument("--max_size", metavar="PIXELS", help=max_size_help)
     group.add_argument(
         "--inference_profile",
         choices=list(PROFILES),

@@ -66,6 +66,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         output = Path(args.output_path)
         with told_when_unwritable(output):
             write_curve_points(output / POINTS_FILE, score)
-            write_curves(output / CURVES_FILE, score, f"{args.predictions}")
+            write_curves(output / CURVES_FILE, score)
         print(f"results: {output}")
     return 0

@@ -178,9 +178,7 @@ def inflate(stored: bytes, at_most: int) -> bytes:
     return zlib.decompressobj().decompress(stored, at_most)
 
 
-def matrix_part(
-    matrix: bytes | memoryview, position: int, order: str
-) -> tuple[int, int, int, int]:
+def matrix_part(matrix: bytes | memoryview, position: int, order: str) -> tuple[int, int, int, int]:
     """A part of a matrix at a position: storage type, first byte, end, and where the next is."""
     word, size = struct.unpack_from(f"{order}II", matrix, position)
     if word >> 16:
@@ -218,9 +216,7 @@ def matrix_header(start: bytes | memoryview, order: str) -> MatrixHeader:
     return MatrixHeader(bytes(name).decode("latin1"), word & 0xFF, word, sides, position)
 
 
-def _check_numbers(
-    header: MatrixHeader, matrix: bytes, shape: tuple[int, ...], order: str
-) -> None:
+def _check_numbers(header: MatrixHeader, matrix: bytes, shape: tuple[int, ...], order: str) -> None:
     name = header.name
     if header.kind not in NUMERIC_CLASSES:
         found = CLASS_NAMES.get(header.kind, f"of class {header.kind}")

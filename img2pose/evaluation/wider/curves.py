@@ -5,70 +5,45 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
+from img2pose.evaluation.plots import Curve, draw_curves, png_bytes
 from img2pose.evaluation.wider.scoring import THRESHOLDS, WiderScore
 from img2pose.files import replace_when_complete
 
 COLUMNS = ("subset", "scaled_threshold", "score_threshold", "precision", "recall")
-_FIGURE_INCHES = (6.4, 4.8)
-_DOTS_PER_INCH = 120
 
 
 def write_curve_points(path: Path, score: WiderScore) -> None:
     """Writes a row for each subset and threshold, with the columns `COLUMNS`."""
-    scores = score.threshold_score(THRESHOLDS).tolist()
+    scores = score.threshold_score(THRESHOLDS)
     with replace_when_complete(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for subset, figures in score.subsets.items():
-            points = zip(
-                THRESHOLDS.tolist(),
-                scores,
-                figures.precision.tolist(),
-                figures.recall.tolist(),
-                strict=True,
-            )
-            writer.writerows(
-                [subset, *(f"{value:.6g}" for value in row)] for row in points
-            )
+            columns = (THRESHOLDS, scores, figures.precision, figures.recall)
+            points = zip(*(column.tolist() for column in columns), strict=True)
+            writer.writerows([subset, *(f"{value:.6g}" for value in point)] for point in points)
 
 
-def draw_curves(score: WiderScore, title: str) -> Figure:
-    """Draws the curves of all subsets into one plot.
+def curves_png(score: WiderScore) -> bytes:
+    """The curves of all subsets in one plot, as a PNG file.
 
-    Args:
-        score: What is drawn; thresholds that no prediction passes are left out.
-        title: Above the plot.
-
-    Returns:
-        A figure with its own canvas; `savefig` writes it.
+    Thresholds that no prediction passes are left out.
     """
-    figure = Figure(figsize=_FIGURE_INCHES, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    curves = []
     for subset, figures in score.subsets.items():
-        average_precision = figures.average_precision
-        label = "no faces" if average_precision is None else f"AP {average_precision:.5f}"
+        ap = figures.average_precision
+        name = f"{subset}: {'no faces' if ap is None else f'AP {ap:.5f}, {figures.faces} faces'}"
         shown = (figures.precision > 0) | (figures.recall > 0)
-        axes.plot(
-            figures.recall[shown],
-            figures.precision[shown],
-            label=f"{subset}: {label}, {figures.faces} faces",
+        curves.append(Curve(name, figures.recall[shown], figures.precision[shown]))
+    return png_bytes(
+        draw_curves(
+            curves, x_label="recall", y_label="precision", x_range=(0, 1), y_range=(0, 1.02)
         )
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1.02)
-    axes.set_xlabel("recall")
-    axes.set_ylabel("precision")
-    axes.set_title(title, fontsize=10, parse_math=False)
-    axes.grid(True, alpha=0.3)
-    axes.legend(loc="lower left", fontsize=9)
-    return figure
+    )
 
 
-def write_curves(path: Path, score: WiderScore, title: str) -> None:
-    """Writes `draw_curves` as PNG."""
-    figure = draw_curves(score, title)
+def write_curves(path: Path, score: WiderScore) -> None:
+    """Writes `curves_png`, whole or not at all."""
+    content = curves_png(score)
     with replace_when_complete(path) as part:
-        figure.savefig(part, format="png", dpi=_DOTS_PER_INCH)
+        part.write_bytes(content)

@@ -135,10 +135,10 @@ def _read(path: Path, variable: str) -> dict[str, Cell]:
     found: dict[str, Cell] = {}
     for event, event_files, event_values in zip(events, files, values, strict=True):
         event_name = _plain_name(event, path)
-        event_files, event_values = _cell_list(event_files, path), _cell_list(event_values, path)
-        if len(event_files) != len(event_values):
+        images, image_values = _cell_list(event_files, path), _cell_list(event_values, path)
+        if len(images) != len(image_values):
             raise InputError(f"{path}: the lists of {event_name} differ in length; {_REMEDY}")
-        for file, value in zip(event_files, event_values, strict=True):
+        for file, value in zip(images, image_values, strict=True):
             name = f"{event_name}/{_plain_name(file, path)}"
             if name in found:
                 raise InputError(f"{path}: {name} is there twice; {_REMEDY}")

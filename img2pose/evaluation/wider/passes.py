@@ -68,8 +68,10 @@ class PassSettings:
 
     def description(self) -> str:
         """The protocol in a sentence."""
-        limit = "without a limit on the longer" if self.max_size is None else (
-            f"the longer at most {self.max_size}"
+        limit = (
+            "without a limit on the longer"
+            if self.max_size is None
+            else (f"the longer at most {self.max_size}")
         )
         sizes = ", ".join(map(str, self.min_size))
         if not self.are_merged:

@@ -6,7 +6,7 @@ not depend on the subset or the threshold, so one pass over the images serves al
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,18 +53,42 @@ class SubsetScore:
 
 
 @dataclass(frozen=True, eq=False)
-class ImageCounts:
-    """What happened in each image at one threshold.
+class ImageOutcome:
+    """What happened in an image at one threshold.
+
+    Attributes:
+        found: (N,) bool, the faces of the subset that were found.
+        missed: (N,) bool, those that were not.
+        false_positives: (P,) bool, the predictions that count and found none.
+    """
+
+    found: NDArray[np.bool_]
+    missed: NDArray[np.bool_]
+    false_positives: NDArray[np.bool_]
+
+    @property
+    def faults(self) -> int:
+        """Missed faces and false positives together."""
+        return int(self.missed.sum() + self.false_positives.sum())
+
+
+@dataclass(frozen=True, eq=False)
+class Outcomes:
+    """What happened in all images at one threshold.
 
     Attributes:
         threshold: Scores (as given) that are no less count.
-        missed: (I,) faces of the subset not found.
-        false_positives: (I,) predictions that count and found none.
+        images: In the order of the ground truth.
     """
 
     threshold: float
-    missed: NDArray[np.int64]
-    false_positives: NDArray[np.int64]
+    images: tuple[ImageOutcome, ...]
+
+    def worst(self, count: int) -> list[int]:
+        """Numbers of the images with the most faults, worst first; those without are left out."""
+        faults = np.array([image.faults for image in self.images])
+        order = np.argsort(-faults, kind="stable")[:count]
+        return [int(index) for index in order if faults[index]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,12 +128,12 @@ class _Matches:
     """All predictions of images with boxes, best first.
 
     Attributes:
-        image: (P,) the number of each one's image.
+        prediction: (P,) the number of each, counted over all images.
         scaled_scores: (P,) 0..1, falling.
         face: (P,) the face it found, counted over all images; -1 for none.
     """
 
-    image: NDArray[np.int64]
+    prediction: NDArray[np.int64]
     scaled_scores: NDArray[np.float64]
     face: NDArray[np.int64]
 
@@ -143,23 +167,24 @@ def _faces_found(predictions_xywh: np.ndarray, faces_xywh: np.ndarray) -> NDArra
 def _match(
     predictions: Mapping[str, np.ndarray], truth: WiderTruth, score_range: tuple[float, float]
 ) -> _Matches:
-    images, scores, faces = [np.empty(0, np.int64)], [np.empty(0)], [np.empty(0, np.int64)]
-    first_face = 0
-    for index, (name, boxes) in enumerate(zip(truth.names, truth.boxes_xywh, strict=True)):
-        found = predictions.get(name)
-        if found is not None and len(found) and len(boxes):
+    numbers, scores, faces = [np.empty(0, np.int64)], [np.empty(0)], [np.empty(0, np.int64)]
+    first_face, first_number = 0, 0
+    for name, boxes in zip(truth.names, truth.boxes_xywh, strict=True):
+        found = predictions.get(name, np.empty((0, 5)))
+        if len(found) and len(boxes):
             face = _faces_found(found, boxes)
             faces.append(np.where(face >= 0, face + first_face, -1))
             scores.append(found[:, 4])
-            images.append(np.full(len(found), index))
+            numbers.append(np.arange(first_number, first_number + len(found)))
         first_face += len(boxes)
+        first_number += len(found)
     low, high = score_range
     # Scores that are all the same say nothing: all count at each threshold.
     scale = high - low if high > low else 1.0
     offset = low if high > low else low - 1.0
     scaled = (np.concatenate(scores) - offset) / scale
     order = np.argsort(-scaled, kind="stable")
-    return _Matches(np.concatenate(images)[order], scaled[order], np.concatenate(faces)[order])
+    return _Matches(np.concatenate(numbers)[order], scaled[order], np.concatenate(faces)[order])
 
 
 def average_precision_at_thresholds(precision: np.ndarray, recall: np.ndarray) -> float:
@@ -187,6 +212,40 @@ def _score_subset(matches: _Matches, masks: tuple[np.ndarray, ...]) -> SubsetSco
     return SubsetScore(faces, ap, precision, recall)
 
 
+def missing_images(
+    names: Collection[str],
+    truth: WiderTruth,
+    *,
+    allow_missing: bool,
+    kind: str = "predictions",
+) -> tuple[str, ...]:
+    """The images of the ground truth that are not there.
+
+    Args:
+        names: What is there.
+        truth: The images that count.
+        allow_missing: Some may be missing.
+        kind: What is there, for messages.
+
+    Raises:
+        InputError: Some are missing but must not, or one is unknown to the ground truth.
+    """
+    known = set(truth.names)
+    if unknown := [name for name in names if name not in known]:
+        raise InputError(
+            f"{kind} of {unknown[0]}: the ground truth has no such image ({len(unknown)} of"
+            f" {len(names)} are unknown); they must be of WIDER's validation set"
+        )
+    missing = tuple(name for name in truth.names if name not in names)
+    if missing and not allow_missing:
+        first = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        raise InputError(
+            f"{kind} missing for {len(missing)} of {len(truth)} images ({first}); add them, choose"
+            " events with --events, or count them as found nothing with --allow_missing"
+        )
+    return missing
+
+
 def score_predictions(
     predictions: Mapping[str, np.ndarray], truth: WiderTruth, *, allow_missing: bool = False
 ) -> WiderScore:
@@ -204,15 +263,7 @@ def score_predictions(
     Differs: with a single score for all predictions, which the published scorers divide by 0 with,
     all count at every threshold.
     """
-    known = set(truth.names)
-    if unknown := [name for name in predictions if name not in known]:
-        raise InputError(
-            f"predictions of {unknown[0]}: the ground truth has no such image ({len(unknown)} of"
-            f" {len(predictions)} are unknown); they must be of WIDER's validation set"
-        )
-    missing = tuple(name for name in truth.names if name not in predictions)
-    if missing and not allow_missing:
-        raise InputError(missing_message(missing, len(truth)))
+    missing = missing_images(predictions, truth, allow_missing=allow_missing)
     scores = np.concatenate([np.empty(0), *(boxes[:, 4] for boxes in predictions.values())])
     score_range = (float(scores.min()), float(scores.max())) if len(scores) else (0.0, 0.0)
     matches = _match(predictions, truth, score_range)
@@ -226,19 +277,10 @@ def score_predictions(
     )
 
 
-def missing_message(missing: tuple[str, ...], images: int) -> str:
-    """What is wrong, in one line."""
-    first = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
-    return (
-        f"predictions are missing for {len(missing)} of {images} images ({first}); add them, choose"
-        " events with --events, or count them as found nothing with --allow_missing"
-    )
-
-
-def count_by_image(
+def outcomes_by_image(
     predictions: Mapping[str, np.ndarray], truth: WiderTruth, score: WiderScore, subset: str
-) -> ImageCounts:
-    """Misses and false positives of each image, at the threshold with the best F1 of a subset.
+) -> Outcomes:
+    """What was found and what not, at the threshold with the best F1 of a subset.
 
     Args:
         predictions: As for `score_predictions`.
@@ -248,16 +290,23 @@ def count_by_image(
     """
     figures = score.subsets[subset]
     both = figures.precision + figures.recall
-    f1 = np.divide(figures.precision * figures.recall, both, out=np.zeros_like(both), where=both > 0)
+    f1 = np.divide(figures.precision * figures.recall, both, np.zeros_like(both), where=both > 0)
     best = int(f1.argmax())
     matches = _match(predictions, truth, score.score_range)
     masks = truth.in_subset[subset]
-    counts, finds = matches.in_subset(np.concatenate([np.empty(0, dtype=bool), *masks]))
+    is_wanted = np.concatenate([np.empty(0, dtype=bool), *masks])
+    counts, finds = matches.in_subset(is_wanted)
     passes = matches.scaled_scores >= THRESHOLDS[best]
-    found, wrong = (
-        np.bincount(matches.image[chosen & passes], minlength=len(truth))
-        for chosen in (finds, counts & ~finds)
+    lengths = [len(predictions.get(name, ())) for name in truth.names]
+    found, wrong = np.zeros(len(is_wanted), bool), np.zeros(sum(lengths), bool)
+    found[matches.face[finds & passes]] = True
+    wrong[matches.prediction[counts & ~finds & passes]] = True
+    faces_end, predictions_end = np.cumsum([len(mask) for mask in masks]), np.cumsum(lengths)
+    images = zip(
+        np.split(found, faces_end[:-1]),
+        np.split(is_wanted & ~found, faces_end[:-1]),
+        np.split(wrong, predictions_end[:-1]),
+        strict=True,
     )
-    faces = np.array([mask.sum() for mask in masks], dtype=np.int64)
     threshold = float(score.threshold_score(THRESHOLDS[best]))
-    return ImageCounts(threshold, faces - found, wrong)
+    return Outcomes(threshold, tuple(ImageOutcome(*image) for image in images))

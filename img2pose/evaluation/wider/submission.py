@@ -71,9 +71,7 @@ def read_predictions(
     return found
 
 
-def _files(
-    path: Path, events: Collection[str] | None
-) -> Iterator[tuple[str, str, bytes | None]]:
+def _files(path: Path, events: Collection[str] | None) -> Iterator[tuple[str, str, bytes | None]]:
     """Each file's `EVENT/IMAGE`, its name for messages, and its bytes (None: of other events)."""
     try:
         if path.is_dir():
@@ -86,25 +84,30 @@ def _files(
         raise InputError(f"{path}: cannot be read ({error}); check --predictions") from error
 
 
+def files_in_folder(folder: Path) -> Iterator[tuple[str, Path]]:
+    """`EVENT/IMAGE` and path of each file of predictions in a folder; none if it is not there."""
+    if not folder.is_dir():
+        return
+    for event in sorted(entry.name for entry in os.scandir(folder) if entry.is_dir()):
+        for entry in sorted(os.scandir(folder / event), key=lambda entry: entry.name):
+            # Names that begin with a dot are notes of macOS beside the files.
+            if entry.name.endswith(_SUFFIX) and not entry.name.startswith("."):
+                yield f"{event}/{entry.name.removesuffix(_SUFFIX)}", folder / event / entry.name
+
+
 def _files_of_folder(
     folder: Path, events: Collection[str] | None
 ) -> Iterator[tuple[str, str, bytes | None]]:
-    for event in sorted(entry.name for entry in os.scandir(folder) if entry.is_dir()):
-        if event.startswith("."):
+    for name, path in files_in_folder(folder):
+        if events is not None and event_of(name) not in events:
+            yield name, str(path), None
             continue
-        for entry in sorted(os.scandir(folder / event), key=lambda entry: entry.name):
-            if not entry.name.endswith(_SUFFIX) or entry.name.startswith("."):
-                continue
-            name = f"{event}/{entry.name.removesuffix(_SUFFIX)}"
-            if events is not None and event not in events:
-                yield name, entry.path, None
-                continue
-            if not entry.is_file():
-                raise InputError(f"{entry.path}: is no file; replace it by one of predictions")
-            with open(entry.path, "rb") as file:
-                content = file.read(MAX_FILE_BYTES + 1)
-            _check_size(len(content), entry.path)
-            yield name, entry.path, content
+        if not path.is_file():
+            raise InputError(f"{path}: is no file; replace it by one of predictions")
+        with open(path, "rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+        _check_size(len(content), str(path))
+        yield name, str(path), content
 
 
 def _check_size(size: int, where: str) -> None:
@@ -162,7 +165,6 @@ def _member(
     archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path, events: Collection[str] | None
 ) -> Iterator[tuple[str, str, bytes | None]]:
     parts = PurePosixPath(member.name).parts
-    # Names that begin with a dot are notes of macOS beside the files.
     if member.isdir() or not member.name.endswith(_SUFFIX) or parts[-1].startswith("."):
         return
     where = f"{path}: {member.name}"

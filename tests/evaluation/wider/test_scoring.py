@@ -15,7 +15,7 @@ from img2pose.evaluation.wider.ground_truth import SUBSETS, WiderTruth, read_gro
 from img2pose.evaluation.wider.scoring import (
     THRESHOLDS,
     WiderScore,
-    count_by_image,
+    outcomes_by_image,
     score_predictions,
 )
 from img2pose.evaluation.wider.submission import read_predictions
@@ -155,9 +155,7 @@ def test_scores_beyond_1_are_scaled() -> None:
     scaled = rows * [1, 1, 1, 1, 0.125]
     one, other = (score_predictions({"e/a": r}, ONE_FACE) for r in (rows, scaled))
     assert ap(one) == 1.0
-    np.testing.assert_array_equal(
-        one.subsets["hard"].precision, other.subsets["hard"].precision
-    )
+    np.testing.assert_array_equal(one.subsets["hard"].precision, other.subsets["hard"].precision)
     np.testing.assert_allclose(one.threshold_score(THRESHOLDS[[499, 999]]), [1.45, 0.2])
 
 
@@ -198,7 +196,7 @@ def test_predictions_of_other_images_are_refused() -> None:
         score_predictions({"e/a": found(), "e/b": found()}, ONE_FACE)
 
 
-def test_counts_by_image_are_at_the_best_threshold() -> None:
+def test_outcomes_by_image_are_at_the_best_threshold() -> None:
     truth = truth_of({"e/a": [FACE], "e/b": [FACE, OTHER], "e/c": [FACE]})
     predictions = {
         "e/a": found((FACE, 1.0), (NOWHERE, 0.2)),
@@ -206,10 +204,13 @@ def test_counts_by_image_are_at_the_best_threshold() -> None:
         "e/c": found((FACE, 0.7), (FACE, 0.0), (NOWHERE, 0.1)),
     }
     score = score_predictions(predictions, truth)
-    counts = count_by_image(predictions, truth, score, "hard")
-    assert counts.missed.tolist() == [0, 1, 0]
-    assert counts.false_positives.tolist() == [0, 1, 0]
-    assert counts.threshold == pytest.approx(0.7)
+    outcomes = outcomes_by_image(predictions, truth, score, "hard")
+    assert outcomes.threshold == pytest.approx(0.7)
+    assert [image.found.tolist() for image in outcomes.images] == [[True], [True, False], [True]]
+    assert [image.missed.tolist() for image in outcomes.images] == [[False], [False, True], [False]]
+    wrong = [image.false_positives.tolist() for image in outcomes.images]
+    assert wrong == [[False, False], [False, True], [False, False, False]]
+    assert outcomes.worst(2) == [1]
 
 
 def plain_average_precision(
