@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import re
+import statistics
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -376,6 +377,14 @@ class PredictionCache:
                 raise
         self._own_length += len(line)
         self._predictions[name] = prediction
+
+    def inference_seconds(self) -> dict[str, float | None]:
+        """`inference_total` and `inference_median` of a picture; None without pictures."""
+        seconds = [prediction.seconds for prediction in self._predictions.values()]
+        return {
+            "inference_total": sum(seconds),
+            "inference_median": statistics.median(seconds) if seconds else None,
+        }
 
     def note_model(self, model: ModelNotes) -> None:
         """Keeps notes on the model, unless there are some already."""
