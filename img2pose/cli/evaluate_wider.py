@@ -143,7 +143,9 @@ def _plan(args: argparse.Namespace) -> _Work:
     return _Work(images, truth, settings)
 
 
-def _predict(args: argparse.Namespace, work: _Work, processes: Processes) -> PredictionCache:
+def _predict(
+    args: argparse.Namespace, work: _Work, processes: Processes
+) -> tuple[PredictionCache, ModelNotes]:
     settings = work.settings
     overrides: dict[str, Any] = {} if args.depth is None else {"depth": args.depth}
     if not settings.are_merged and settings.nms_threshold is not None:
@@ -178,11 +180,15 @@ def _read_or_none(images: Mapping[str, Path], name: str) -> np.ndarray | None:
 
 
 def _write_results(
-    args: argparse.Namespace, work: _Work, cache: PredictionCache, command: str
+    args: argparse.Namespace,
+    work: _Work,
+    cache: PredictionCache,
+    model: ModelNotes,
+    command: str,
+    began: float,
 ) -> None:
     output = Path(args.output_path)
     submission = output / SUBMISSION_FOLDER
-    began = time.perf_counter()
     with told_when_unwritable(submission):
         for name in work.images:
             write_predictions(submission, name, cache[name].boxes, cache[name].scores)
@@ -198,7 +204,7 @@ def _write_results(
         with told_when_unwritable(output):
             write_curve_points(output / POINTS_FILE, score)
             write_curves(output / CURVES_FILE, score)
-    summary = _summary(args, work, cache, score, command, time.perf_counter() - began)
+    summary = _summary(args, work, cache, model, score, command, time.perf_counter() - began)
     protocol = Table("", ("what", "how"), [list(item) for item in summary.protocol.items()])
     report = Report(
         TITLE,
@@ -228,23 +234,15 @@ def _summary(
     args: argparse.Namespace,
     work: _Work,
     cache: PredictionCache,
+    model: ModelNotes,
     score: WiderScore | None,
     command: str,
-    scoring_seconds: float,
+    seconds: float,
 ) -> Summary:
-    if cache.model is None:
-        raise RuntimeError(f"{cache.folder}: no notes on the model after predicting")
     counts = [len(cache[name]) for name in work.images]
-    seconds = np.array([cache[name].seconds for name in work.images])
     protocol = {
         "passes": work.settings.description(),
         "detections": f"all with a score above {LOWEST_SCORE}, in each pass",
-    }
-    # Each pass has sizes of its own.
-    config = {
-        name: value
-        for name, value in cache.model.config.items()
-        if name not in ("min_size", "max_size")
     }
     return Summary(
         figures=(
@@ -264,19 +262,16 @@ def _summary(
         },
         model={
             "checkpoint": args.checkpoint,
-            **cache.provenance,
-            "config": config,
-            "references_sha256": cache.model.references.sha256,
-            "device": cache.model.device,
-            "predicted_with": dict(cache.model.versions),
+            "checkpoint_sha256": cache.provenance["checkpoint_sha256"],
+            "references_sha256": model.references.sha256,
+            **work.settings.to_dict(),
+            "inference_profile": model.config["inference_profile"],
+            "lowest_score": model.score_threshold,
+            "device": model.device,
+            "predicted_with": ", ".join(f"{name} {v}" for name, v in model.versions.items()),
         },
         command=command,
-        seconds={
-            "prediction_mean": float(seconds.mean()),
-            "prediction_median": float(np.median(seconds)),
-            "prediction_total": float(seconds.sum()),
-            "writing_and_scoring": scoring_seconds,
-        },
+        seconds={"command": seconds, **cache.inference_seconds()},
         versions=package_versions(),
     )
 
@@ -284,13 +279,13 @@ def _summary(
 @exit_code_from_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; see `--help`."""
+    began = time.perf_counter()
     args = build_parser().parse_args(argv)
     command = shlex.join(["evaluate_wider.py", *(sys.argv[1:] if argv is None else argv)])
     with joined_processes() as processes:
         with processes.one_error():
             work = _plan(args)
-        cache = _predict(args, work, processes)
-        with processes.one_error():
-            if processes.is_main:
-                _write_results(args, work, cache, command)
+        cache, model = _predict(args, work, processes)
+    if processes.is_main:
+        _write_results(args, work, cache, model, command, began)
     return 0
