@@ -38,13 +38,13 @@ class PassSettings:
 
     def __post_init__(self) -> None:
         if not self.min_size or min(self.min_size) < 1:
-            raise InputError(f"--min_size {self.min_size}: give sizes of at least 1 pixel")
+            raise InputError("min_size: give one or more sizes, each of at least 1 pixel")
         if len(set(self.min_size)) != len(self.min_size):
-            raise InputError(f"--min_size {self.min_size}: a size is given twice; leave one out")
+            raise InputError("min_size: a size is given twice; leave one out")
         if self.max_size is not None and self.max_size < 1:
-            raise InputError(f"--max_size {self.max_size}: must be at least 1")
+            raise InputError(f"max_size: must be at least 1, not {self.max_size}")
         if self.nms_threshold is not None and not 0 < self.nms_threshold < 1:
-            raise InputError(f"--nms_threshold {self.nms_threshold}: must lie between 0 and 1")
+            raise InputError(f"nms_threshold: must lie between 0 and 1, not {self.nms_threshold}")
 
     @property
     def are_merged(self) -> bool:
