@@ -153,7 +153,7 @@ def _summary(
             "predicted_with": ", ".join(f"{name} {v}" for name, v in model.versions.items()),
         },
         command=command,
-        seconds={"command": seconds, **cache.inference_seconds()},
+        seconds={"before_report": seconds, **cache.inference_seconds()},
         versions=package_versions(),
     )
 

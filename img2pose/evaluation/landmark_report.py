@@ -319,6 +319,22 @@ def _cases_sections(
         )
 
 
+def _in_words(name: str) -> str:
+    for abbreviation, words in (("_at_50", " at IoU 0.5"), ("_at_75", " at IoU 0.75")):
+        name = name.replace(abbreviation, words)
+    return name.replace("_", " ")
+
+
+def _protocol_text(figures: LandmarkSummary, meanings: Mapping[str, Any]) -> list[str]:
+    """What the protocol says of other things than single figures."""
+    names = tuple(figures.to_dict())
+    return [
+        f"{_in_words(term).capitalize()}: {text}."
+        for term, text in meanings.items()
+        if not any(name.startswith(term) for name in names)
+    ]
+
+
 def _figure_rows(figures: LandmarkSummary, meanings: Mapping[str, Any]) -> list[list[Cell]]:
     """Every figure with its meaning, which is not said again of those alike below it."""
     rows: list[list[Cell]] = []
@@ -326,7 +342,7 @@ def _figure_rows(figures: LandmarkSummary, meanings: Mapping[str, Any]) -> list[
     for name, value in figures.to_dict().items():
         terms = [term for term in meanings if name.startswith(term)]
         term = max(terms, key=len, default="")
-        rows.append([name.replace("_", " "), value, "" if term in said else meanings.get(term, "")])
+        rows.append([_in_words(name), value, "" if term in said else meanings.get(term, "")])
         said.add(term)
     return rows
 
@@ -374,7 +390,7 @@ def landmark_report(
             ),
         ],
         [
-            Section("Figures", tables=[table]),
+            Section("Figures", _protocol_text(figures, summary.protocol), [table]),
             _curves_section(faces, judged, figures.score_threshold),
             *([_bands_section(dict(summary.figures))] if faces else []),
             *(

@@ -217,6 +217,8 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _shortened(value: Any) -> str:
+    if value is None:
+        return "none given"
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
 

@@ -127,7 +127,7 @@ def test_the_command_gives_the_figures_and_the_sheet_that_training_gets(folder: 
     np.testing.assert_array_equal(np.asarray(Image.open("out/contact_sheet.png")), sheet)
 
 
-def test_predictions_are_scored_again_without_the_model(
+def test_predictions_are_kept_and_scored_again_without_the_model(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def figures() -> dict[str, Any]:
@@ -136,15 +136,22 @@ def test_predictions_are_scored_again_without_the_model(
 
     assert main([*FLAGS, *LIST, "--score_threshold", "0.1"]) == 0
     first, rows = figures(), Path("out/faces.csv").read_bytes()
-    predicted = Path("out/predictions/part_0.jsonl").read_bytes()
+    part = Path("out/predictions/part_0.jsonl")
+    predicted = part.read_bytes()
+    # As a kill leaves it: a whole line and a part of another.
+    kept = predicted[: predicted.index(b"\n") + 1]
+    part.write_bytes(predicted[: len(kept) + 40])
+    assert main([*FLAGS, *LIST, "--score_threshold", "0.1"]) == 0
+    assert (figures(), Path("out/faces.csv").read_bytes()) == (first, rows)
+    predicted = part.read_bytes()
+    assert predicted.startswith(kept)
+    assert predicted.count(b"\n") == 3
     with monkeypatch.context() as patch:
 
         def refuse(*_: object, **__: object) -> None:
             raise AssertionError("the model is loaded again")
 
         patch.setattr(evaluate_landmarks, "load_detector", refuse)
-        assert main([*FLAGS, *LIST, "--score_threshold", "0.1"]) == 0
-        assert (figures(), Path("out/faces.csv").read_bytes()) == (first, rows)
         assert main([*FLAGS, *LIST, "--score_threshold", "0.9", "--truth_camera", "box"]) == 0
         assert figures()["false_positives"] < first["false_positives"]
         assert figures()["landmark_error_of_truth_mean"] != first["landmark_error_of_truth_mean"]
@@ -157,9 +164,9 @@ def test_predictions_are_scored_again_without_the_model(
     ):
         assert main([*FLAGS, *LIST, *arguments]) == 2
         assert named in capsys.readouterr().err
-    assert Path("out/predictions/part_0.jsonl").read_bytes() == predicted
+    assert part.read_bytes() == predicted
     assert main([*FLAGS, *LIST, "--min_size", "64", "--overwrite_predictions"]) == 0
-    assert Path("out/predictions/part_0.jsonl").read_bytes() != predicted
+    assert part.read_bytes() != predicted
 
 
 def test_another_picture_under_the_same_name_is_refused_but_other_truth_is_scored(
@@ -177,20 +184,6 @@ def test_another_picture_under_the_same_name_is_refused_but_other_truth_is_score
     capsys.readouterr()
     assert main([*FLAGS, *LIST]) == 2
     assert "images_sha256" in capsys.readouterr().err
-
-
-def test_a_stop_keeps_what_was_predicted(folder: Path) -> None:
-    assert main([*FLAGS, *LIST]) == 0
-    whole = Path("out/predictions/part_0.jsonl").read_bytes()
-    figures = json.loads(Path("out/summary.json").read_text())["figures"]
-    first_line = whole.index(b"\n") + 1
-    # As a kill leaves it: a whole line and a part of another.
-    Path("out/predictions/part_0.jsonl").write_bytes(whole[: first_line + 40])
-    assert main([*FLAGS, *LIST]) == 0
-    again = Path("out/predictions/part_0.jsonl").read_bytes()
-    assert again[:first_line] == whole[:first_line]
-    assert again.count(b"\n") == 3
-    assert json.loads(Path("out/summary.json").read_text())["figures"] == figures
 
 
 def test_a_damaged_record_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
