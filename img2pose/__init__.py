@@ -1,16 +1,15 @@
 """Faces in photographs, each with its 6DoF pose."""
 
-import importlib
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from img2pose.errors import InputError
-from img2pose.references import FaceMesh, PoseReferences
-from img2pose.types import FaceDetections, PoseStats
-
 if TYPE_CHECKING:
+    from img2pose.errors import InputError
     from img2pose.inference.detector import Detector
     from img2pose.models.img2pose import Img2Pose, build_model
     from img2pose.models.weights import load_model
+    from img2pose.references import FaceMesh, PoseReferences
+    from img2pose.types import FaceDetections, PoseStats
 
 __all__ = [
     "Detector",
@@ -24,10 +23,15 @@ __all__ = [
     "load_model",
 ]
 
-# Imported when asked for: without torchvision, a process that only reads data starts sooner.
+# Loaded when they are asked for: commands that need no model then start without torch.
 _HOMES = {
     "Detector": "img2pose.inference.detector",
+    "FaceDetections": "img2pose.types",
+    "FaceMesh": "img2pose.references",
     "Img2Pose": "img2pose.models.img2pose",
+    "InputError": "img2pose.errors",
+    "PoseReferences": "img2pose.references",
+    "PoseStats": "img2pose.types",
     "build_model": "img2pose.models.img2pose",
     "load_model": "img2pose.models.weights",
 }
@@ -35,5 +39,9 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
-        raise AttributeError(f"module 'img2pose' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -6,7 +6,17 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-BASE = {"errors", "files", "types", "references", "config", "devices", "images", "versions"}
+BASE = {
+    "errors",
+    "files",
+    "types",
+    "references",
+    "config",
+    "devices",
+    "distributed",
+    "images",
+    "versions",
+}
 # What each room of img2pose may import besides itself and the base.
 MAY_IMPORT: dict[str, set[str]] = {
     "geometry": set(),
@@ -81,7 +91,7 @@ def test_sim3dr_knows_nothing_of_img2pose() -> None:
 
 def test_scripts_hold_no_logic_of_the_package() -> None:
     own = {"build_pose_references.py", "check_large_files.py"}
-    for path in [ROOT / "train.py", *(ROOT / "scripts").glob("*.py")]:
+    for path in [ROOT / "train.py", ROOT / "evaluate_wider.py", *(ROOT / "scripts").glob("*.py")]:
         if path.name in own:
             continue
         names = imports_of(path)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from img2pose.distributed import ALONE, Processes
 from img2pose.errors import InputError
 from img2pose.inference.detector import Detector
 from img2pose.models.profiles import PROFILES
@@ -15,26 +16,35 @@ from img2pose.types import PoseStats
 
 
 def add_model_arguments(
-    parser: argparse.ArgumentParser, *, checkpoint_required: bool = True
+    parser: argparse.ArgumentParser,
+    *,
+    checkpoint_required: bool = True,
+    min_size_help: str = "shorter side that pictures are resized to (default: the checkpoint's)",
+    max_size_help: str = "longest longer side of these",
 ) -> None:
     """Adds the flags that `load_detector` reads.
 
     Args:
         parser: Where they go.
         checkpoint_required: False where a command can do without a model.
+        min_size_help: What `--min_size` means to the command.
+        max_size_help: What `--max_size` means to it.
     """
     group = parser.add_argument_group("model")
     group.add_argument(
-        "--checkpoint", required=checkpoint_required, help="model that train.py wrote"
+        "--checkpoint",
+        "--pretrained_path",
+        required=checkpoint_required,
+        help="model that train.py wrote, or published weights",
     )
     group.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda if there is one)")
     group.add_argument("--threads", type=int, help="CPU threads (default: one for each core)")
     group.add_argument(
         "--min_size",
         metavar="PIXELS",
-        help="shorter side that pictures are resized to (default: the checkpoint's)",
+        help=min_size_help,
     )
-    group.add_argument("--max_size", metavar="PIXELS", help="longest longer side of these")
+    group.add_argument("--max_size", metavar="PIXELS", help=max_size_help)
     group.add_argument(
         "--inference_profile",
         choices=list(PROFILES),
@@ -57,12 +67,20 @@ def add_score_threshold_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_detector(args: argparse.Namespace, *, score_threshold: float) -> Detector:
+def load_detector(
+    args: argparse.Namespace,
+    *,
+    score_threshold: float,
+    processes: Processes = ALONE,
+    **overrides: Any,
+) -> Detector:
     """Loads the model that the flags describe.
 
     Args:
         args: Parsed flags of `add_model_arguments`.
         score_threshold: The detector's.
+        processes: Of several on a machine with GPUs, each gets its own.
+        **overrides: Other fields of `ModelConfig` that a protocol sets.
 
     Raises:
         InputError: A file is missing or unusable, flags belong together, a value is out of range.
@@ -70,7 +88,7 @@ def load_detector(args: argparse.Namespace, *, score_threshold: float) -> Detect
     if not 0 <= score_threshold <= 1:
         raise InputError(f"--score_threshold {score_threshold}: must be between 0 and 1")
     set_threads(args.threads)
-    settings: dict[str, Any] = {
+    settings: dict[str, Any] = overrides | {
         name: value
         for name in ("min_size", "max_size", "inference_profile")
         if (value := getattr(args, name)) is not None
@@ -83,8 +101,9 @@ def load_detector(args: argparse.Namespace, *, score_threshold: float) -> Detect
         settings["references"] = PoseReferences.from_files(
             points_68=args.threed_68_points, points_5=args.threed_5_points
         )
+    device = processes.device(args.device)
     return Detector.from_checkpoint(
-        args.checkpoint, device=args.device, score_threshold=score_threshold, **settings
+        args.checkpoint, device=device, score_threshold=score_threshold, **settings
     )
 
 

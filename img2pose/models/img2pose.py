@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -276,6 +277,24 @@ class Img2Pose(GeneralizedRCNN):
         features = self.backbone(images)
         # Anchors and pooling take their type from these.
         return {name: level.to(images) for name, level in features.items()}
+
+    @contextmanager
+    def resizing_to(self, shorter_side: int, longest_side: int | None) -> Iterator[None]:
+        """Evaluation resizes images to this while inside, in place of the configured size.
+
+        Args:
+            shorter_side: Pixels.
+            longest_side: Pixels that the longer side may have, None for no limit; where it would
+                be longer, the shorter side is less than `shorter_side`.
+        """
+        transform = self.transform
+        before = transform.min_size, transform.max_size
+        transform.min_size = (shorter_side,)
+        transform.max_size = math.inf if longest_side is None else longest_side
+        try:
+            yield
+        finally:
+            transform.min_size, transform.max_size = before
 
     def batch_of_one_size(self, prepared: list[Tensor]) -> ImageList:
         """Equally large, resized and normalised images as evaluation lays them out in memory."""

@@ -1,0 +1,1 @@
+"""WIDER FACE: its ground truth, its files of predictions, its score, its multi-scale protocol."""

@@ -1,0 +1,49 @@
+"""Precision over recall, as points and as a picture."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from img2pose.evaluation.plots import Curve, draw_curves, png_bytes
+from img2pose.evaluation.wider.scoring import THRESHOLDS, WiderScore
+from img2pose.files import replace_when_complete
+
+COLUMNS = ("subset", "scaled_threshold", "score_threshold", "precision", "recall")
+
+
+def write_curve_points(path: Path, score: WiderScore) -> None:
+    """Writes a row for each subset and threshold, with the columns `COLUMNS`."""
+    scores = score.threshold_score(THRESHOLDS)
+    with replace_when_complete(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for subset, figures in score.subsets.items():
+            columns = (THRESHOLDS, scores, figures.precision, figures.recall)
+            points = zip(*(column.tolist() for column in columns), strict=True)
+            writer.writerows([subset, *(f"{value:.6g}" for value in point)] for point in points)
+
+
+def curves_png(score: WiderScore) -> bytes:
+    """The curves of all subsets in one plot, as a PNG file.
+
+    Thresholds that no prediction passes are left out.
+    """
+    curves = []
+    for subset, figures in score.subsets.items():
+        ap = figures.average_precision
+        name = f"{subset}: {'no faces' if ap is None else f'AP {ap:.5f}, {figures.faces} faces'}"
+        shown = (figures.precision > 0) | (figures.recall > 0)
+        curves.append(Curve(name, figures.recall[shown], figures.precision[shown]))
+    return png_bytes(
+        draw_curves(
+            curves, x_label="recall", y_label="precision", x_range=(0, 1), y_range=(0, 1.02)
+        )
+    )
+
+
+def write_curves(path: Path, score: WiderScore) -> None:
+    """Writes `curves_png`, whole or not at all."""
+    content = curves_png(score)
+    with replace_when_complete(path) as part:
+        part.write_bytes(content)
