@@ -1,11 +1,15 @@
-"""Head-pose benchmarks: which pictures, and the true pose of each face in them."""
+"""Head-pose benchmarks: which pictures, and the true pose of each face in them.
+
+A set is read before any model is there (`HeadSet`); true poses that are fitted to points need the
+model's reference face and follow (`fit_truths`).
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,7 +23,7 @@ from img2pose.data.annotations import (
     resolve_image,
 )
 from img2pose.data.importers import aflw2000
-from img2pose.data.importers.label_set import LeftOut
+from img2pose.data.importers.label_set import LabelledImage, LeftOut
 from img2pose.errors import InputError
 from img2pose.evaluation.head_pose import HeadPoses
 from img2pose.geometry import (
@@ -31,11 +35,15 @@ from img2pose.geometry import (
     rotvec_to_matrix,
     solve_pose,
 )
-from img2pose.images import image_size
+from img2pose.images import image_size, read_image
 from img2pose.references import PoseReferences
 
 MAX_ANGLE_DEG = aflw2000.MAX_ANGLE_DEG
+# Why a face is not judged.
 _BEYOND = f"an angle beyond {MAX_ANGLE_DEG:.0f} degrees"
+_NO_POINTS = "without 68 known points"
+_NO_FIT = "no pose fits its 68 points"
+_BAD = "picture or labels cannot be used"
 
 _OVERLAP = (
     "of all detections, of any score, the one with the best IoU (sides counted inclusively) to the"
@@ -46,9 +54,9 @@ _TRANSLATION = (
     "truth: EPnP (float64) of the 68 true points in the image's camera (focal length width +"
     " height), with the model's reference points; absolute differences in reference units"
 )
-_ANGLES = (
-    f"images are left out where an angle of the truth is beyond {MAX_ANGLE_DEG:.0f} degrees, and"
-    " faces without 68 known points"
+_LEFT_OUT = (
+    f"faces with an angle of the truth beyond {MAX_ANGLE_DEG:.0f} degrees, without 68 known points,"
+    " or whose points no pose fits; pictures without labels"
 )
 
 POSE_PARA_PROTOCOL: Mapping[str, str] = {
@@ -56,7 +64,7 @@ POSE_PARA_PROTOCOL: Mapping[str, str] = {
     "selection": _OVERLAP,
     "translation": _TRANSLATION,
     "landmark_truth": "x and y of pt3d_68",
-    "left_out": _ANGLES,
+    "left_out": _LEFT_OUT,
 }
 ANNOTATIONS_PROTOCOL: Mapping[str, str] = {
     **POSE_PARA_PROTOCOL,
@@ -79,6 +87,27 @@ BIWI_PROTOCOL: Mapping[str, str] = {
 }
 
 Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, eq=False)
+class HeadLabel:
+    """What a data set says of one face.
+
+    Attributes:
+        image: The picture, relative to the set's folder.
+        face: Its number in that picture.
+        euler_deg: (3,) pitch, yaw, roll; None: to be fitted.
+        rotation: (3, 3) in the image's camera; None: to be fitted.
+        landmarks: (68, 2) pixels; None where the set has none.
+        size_hw: Height and width of the picture, where there are landmarks.
+    """
+
+    image: str
+    face: int = 0
+    euler_deg: np.ndarray | None = None
+    rotation: np.ndarray | None = None
+    landmarks: np.ndarray | None = None
+    size_hw: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +138,7 @@ class LeftOutHead:
     """What is not judged: a picture, or one face of it.
 
     Attributes:
-        image: The picture.
+        image: The picture, or its label file where that could not be read.
         reason: Why; few reasons for many pictures.
         detail: What exactly was wrong with this one; may be empty.
     """
@@ -121,36 +150,38 @@ class LeftOutHead:
 
 @dataclass(frozen=True, eq=False)
 class HeadSet:
-    """A benchmark.
+    """A benchmark as it was read.
 
     Attributes:
         folder: Where the pictures lie.
-        truths: The faces, those of one picture together.
+        labels: The faces, those of one picture together; at least one.
         left_out: What is not judged.
-        truth_sha256: Hash of the names and label files that were used.
+        truth_sha256: Hash of the names and label files that are used.
         protocol: What is the truth, and which detection is judged.
+        counts: What else was not used, counted.
     """
 
     folder: Path
-    truths: tuple[HeadTruth, ...]
+    labels: tuple[HeadLabel, ...]
     left_out: tuple[LeftOutHead, ...]
     truth_sha256: str
     protocol: Mapping[str, str]
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     @property
-    def images(self) -> tuple[str, ...]:
-        """The pictures, each once."""
-        return tuple(dict.fromkeys(truth.image for truth in self.truths))
+    def images(self) -> dict[str, Path]:
+        """The pictures that have labels: names and files."""
+        return {label.image: self.folder / label.image for label in self.labels}
 
-    @property
-    def poses(self) -> HeadPoses:
-        """The truth as arrays, in the order of `truths`."""
-        return HeadPoses(
-            np.array([truth.euler_deg for truth in self.truths]).reshape(-1, 3),
-            np.array([truth.rotation for truth in self.truths]).reshape(-1, 3, 3),
-            _stacked([truth.translation for truth in self.truths]),
-            _stacked([truth.landmarks for truth in self.truths]),
-        )
+
+def poses_of(truths: Sequence[HeadTruth]) -> HeadPoses:
+    """True poses as arrays, in their order."""
+    return HeadPoses(
+        np.array([truth.euler_deg for truth in truths]).reshape(-1, 3),
+        np.array([truth.rotation for truth in truths]).reshape(-1, 3, 3),
+        _stacked([truth.translation for truth in truths]),
+        _stacked([truth.landmarks for truth in truths]),
+    )
 
 
 def _stacked(values: list[np.ndarray | None]) -> np.ndarray | None:
@@ -158,19 +189,69 @@ def _stacked(values: list[np.ndarray | None]) -> np.ndarray | None:
     return np.array(known) if known else None
 
 
+def _truth_of(label: HeadLabel, references: PoseReferences) -> HeadTruth | str:
+    """The truth, or why there is none."""
+    if label.landmarks is None or label.size_hw is None:
+        if label.euler_deg is None or label.rotation is None:
+            raise ValueError(f"{label.image}: a label needs landmarks or a rotation")
+        return HeadTruth(label.image, label.face, label.euler_deg, label.rotation)
+    try:
+        pose = solve_pose(references.points_68, label.landmarks, image_intrinsics(*label.size_hw))
+    except ValueError:
+        return _NO_FIT
+    # EPnP may also answer with a face behind the camera.
+    if pose[5] <= 0:
+        return _NO_FIT
+    euler_deg, rotation = label.euler_deg, label.rotation
+    if euler_deg is None or rotation is None:
+        euler_deg, rotation = np.asarray(pose_to_euler(pose)), rotvec_to_matrix(pose[:3])
+    if (np.abs(euler_deg) > MAX_ANGLE_DEG).any():
+        return _BEYOND
+    # Of the pose only the roll is read, for the side the forehead is on.
+    turned = np.array([[*matrix_to_rotvec(rotation), *pose[3:]]])
+    box = boxes_from_points(label.landmarks[None], turned, label.size_hw)[0]
+    return HeadTruth(label.image, label.face, euler_deg, rotation, pose[3:], box, label.landmarks)
+
+
+def fit_truths(
+    heads: HeadSet, references: PoseReferences
+) -> tuple[list[HeadTruth], list[LeftOutHead]]:
+    """The faces to be judged, and all that is left out.
+
+    Args:
+        heads: The set.
+        references: The model's, which poses are fitted with.
+
+    Raises:
+        InputError: Nothing is left to judge.
+    """
+    truths: list[HeadTruth] = []
+    left_out = list(heads.left_out)
+    for label in heads.labels:
+        truth = _truth_of(label, references)
+        if isinstance(truth, HeadTruth):
+            truths.append(truth)
+        else:
+            left_out.append(LeftOutHead(label.image, truth, f"face {label.face}"))
+    if not truths:
+        raise _nothing_left(heads.folder, left_out)
+    return truths, left_out
+
+
+def _nothing_left(folder: Path, left_out: Sequence[LeftOutHead]) -> InputError:
+    first = next((f"; first: {out.image}, {out.reason}" for out in left_out), "")
+    return InputError(f"{folder}: no face is left to judge{first}")
+
+
 class _Gathering:
-    """Collects truths, and what is left out and why."""
+    """Collects labels, and what is left out and why."""
 
     def __init__(self, folder: Path, skip_bad: bool) -> None:
         self.folder = folder
         self.skip_bad = skip_bad
-        self.truths: list[HeadTruth] = []
+        self.labels: list[HeadLabel] = []
         self.left_out: list[LeftOutHead] = []
         self._digest = hashlib.sha256()
-
-    def use_label_file(self, path: Path) -> None:
-        """Takes a file that was read into the hash."""
-        self._digest.update(path.read_bytes())
 
     def read(self, image: str, read: Callable[[], Answer]) -> Answer | None:
         """What `read` gives; None where its picture is bad and bad ones are left out."""
@@ -179,8 +260,16 @@ class _Gathering:
         except InputError as error:
             if not self.skip_bad:
                 raise InputError(f"{error} (--skip_bad leaves such pictures out)") from error
-            self.left_out.append(LeftOutHead(image, "picture or labels cannot be used", str(error)))
+            self.left_out.append(LeftOutHead(image, _BAD, str(error)))
             return None
+
+    def add(self, label_file: Path, labels: Iterable[HeadLabel]) -> None:
+        """Takes a picture's labels, and the file they were read from into the hash."""
+        labels = list(labels)
+        self.labels += labels
+        for label in labels:
+            self._digest.update(f"{label.image}\0{label.face}\n".encode("utf-8", "surrogateescape"))
+        self._digest.update(label_file.read_bytes())
 
     def finish(self, protocol: Mapping[str, str]) -> HeadSet:
         """The benchmark.
@@ -188,82 +277,42 @@ class _Gathering:
         Raises:
             InputError: Nothing is left to judge.
         """
-        if not self.truths:
-            reasons = "; ".join(sorted({f"{out.image}: {out.reason}" for out in self.left_out})[:3])
-            raise InputError(f"{self.folder}: no face is left to judge ({reasons})")
-        for truth in self.truths:
-            self._digest.update(f"{truth.image}\0{truth.face}\n".encode())
+        if not self.labels:
+            raise _nothing_left(self.folder, self.left_out)
         return HeadSet(
             self.folder,
-            tuple(self.truths),
+            tuple(self.labels),
             tuple(self.left_out),
             self._digest.hexdigest(),
             protocol,
         )
 
 
-def _fitted_pose(
-    points: np.ndarray, intrinsics: np.ndarray, references: PoseReferences, where: str
-) -> np.ndarray:
-    try:
-        pose: np.ndarray = solve_pose(references.points_68, points, intrinsics)
-    except ValueError as error:
-        raise InputError(f"{where}: no pose fits its 68 points; mend or remove them") from error
-    # EPnP may also answer with a face behind the camera.
-    if pose[5] <= 0:
-        raise InputError(f"{where}: its 68 points fit no face in view; mend or remove them")
-    return pose
-
-
-def _truth_of_face(
-    annotation: Annotation, face: int, size_hw: tuple[int, int], references: PoseReferences
-) -> HeadTruth:
-    where = f"{annotation.source}: face {face}"
-    points = annotation.landmarks[face]
+def _check_points(points: np.ndarray, size_hw: tuple[int, int], where: str) -> None:
+    low, high = points.min(0), points.max(0)
     # Landmark errors are divided by these.
-    if np.ptp(points, axis=0).min() <= 0 or (points[36] == points[45]).all():
+    if (high <= low).any() or (points[36] == points[45]).all():
         raise InputError(f"{where}: its 68 points have no extent; mend or remove them")
-    pose = _fitted_pose(points, image_intrinsics(*size_hw), references, where)
-    angles = annotation.head_angles[face]
-    euler_deg = np.asarray(pose_to_euler(pose)) if angles is None else np.rad2deg(angles)
-    rotation = np.asarray(
-        rotvec_to_matrix(pose[:3]) if angles is None else euler_to_matrix(euler_deg)
-    )
-    # Only its roll is read, for the side the forehead is on.
-    turned = np.array([[*matrix_to_rotvec(rotation), *pose[3:]]])
-    box = boxes_from_points(points[None], turned, size_hw)[0]
-    if not (box[2:] > box[:2]).all():
+    if (high <= 0).any() or (low >= size_hw[::-1]).any():
         raise InputError(f"{where}: its 68 points lie outside the picture; mend or remove them")
-    return HeadTruth(annotation.image_path, face, euler_deg, rotation, pose[3:], box, points)
 
 
-def _add_faces(
-    gathering: _Gathering,
-    annotation: Annotation,
-    size_hw: tuple[int, int],
-    references: PoseReferences,
-) -> None:
-    image = annotation.image_path
+def _labels_of(annotation: Annotation, size_hw: tuple[int, int]) -> tuple[list[HeadLabel], int]:
+    """The faces with 68 known points, and how many lack them."""
+    labels = []
     for face, points in enumerate(annotation.landmarks):
         if len(points) != 68 or not annotation.has_landmarks[face]:
-            gathering.left_out.append(LeftOutHead(image, "without 68 known points", f"face {face}"))
             continue
-
-        def read(face: int = face) -> HeadTruth:
-            return _truth_of_face(annotation, face, size_hw, references)
-
-        truth = gathering.read(image, read)
-        if truth is None:
-            continue
-        if (np.abs(truth.euler_deg) > MAX_ANGLE_DEG).any():
-            gathering.left_out.append(LeftOutHead(image, _BEYOND, f"face {face}"))
-        else:
-            gathering.truths.append(truth)
+        _check_points(points, size_hw, f"{annotation.source}: face {face}")
+        angles = annotation.head_angles[face]
+        euler_deg = None if angles is None else np.rad2deg(angles)
+        rotation = None if euler_deg is None else np.asarray(euler_to_matrix(euler_deg))
+        labels.append(HeadLabel(annotation.image_path, face, euler_deg, rotation, points, size_hw))
+    return labels, len(annotation) - len(labels)
 
 
 def read_aflw2000(
     dataset_path: str | os.PathLike[str],
-    references: PoseReferences,
     *,
     skip_bad: bool = False,
     allow_outside: bool = False,
@@ -272,7 +321,6 @@ def read_aflw2000(
 
     Args:
         dataset_path: Folder of the pictures with a `.mat` file beside each.
-        references: The model's; the true translation is fitted with them.
         skip_bad: Leave out pictures that cannot be used instead of refusing them.
         allow_outside: Pictures may be links to files outside the folder.
 
@@ -283,23 +331,26 @@ def read_aflw2000(
     if not folder.is_dir():
         raise InputError(f"{folder}: is not a folder; give the data set's as --dataset_path")
     gathering = _Gathering(folder, skip_bad)
-    for image in aflw2000.read_label_set(folder, allow_outside=allow_outside).images:
-        annotation = gathering.read(image.image_path, image.read)
-        if annotation is None:
-            continue
-        gathering.use_label_file(image.label_file)
-        if isinstance(annotation, LeftOut):
+    label_set = aflw2000.read_label_set(folder, allow_outside=allow_outside)
+    for image in label_set.images:
+
+        def read(image: LabelledImage = image) -> list[HeadLabel] | LeftOut:
+            annotation = image.read()
+            if isinstance(annotation, LeftOut):
+                return annotation
+            return _labels_of(annotation, image_size(folder / image.image_path))[0]
+
+        labels = gathering.read(image.image_path, read)
+        if isinstance(labels, LeftOut):
             gathering.left_out.append(LeftOutHead(image.image_path, _BEYOND))
-            continue
-        size_hw = image_size(folder / image.image_path)
-        _add_faces(gathering, annotation, size_hw, references)
-    return gathering.finish(POSE_PARA_PROTOCOL)
+        elif labels is not None:
+            gathering.add(image.label_file, labels)
+    return replace(gathering.finish(POSE_PARA_PROTOCOL), counts=label_set.counts)
 
 
 def read_annotated(
     json_list: str | os.PathLike[str],
     dataset_path: str | os.PathLike[str],
-    references: PoseReferences,
     *,
     skip_bad: bool = False,
     allow_outside: bool = False,
@@ -309,7 +360,6 @@ def read_annotated(
     Args:
         json_list: Names annotation files.
         dataset_path: The folder that their image paths are relative to.
-        references: The model's; poses are fitted with them.
         skip_bad: Leave out pictures that cannot be used instead of refusing them.
         allow_outside: Images may lie outside the folder.
 
@@ -320,29 +370,28 @@ def read_annotated(
     folder = Path(dataset_path)
     gathering = _Gathering(folder, skip_bad)
     seen: dict[str, Path] = {}
-    for path in read_annotation_list(json_list):
+    for path in read_annotation_list(json_list, check_files=not skip_bad):
 
-        def read(path: Path = path) -> tuple[Annotation, tuple[int, int]]:
+        def read(path: Path = path) -> tuple[str, list[HeadLabel], int]:
             annotation = read_annotation(path)
             image = resolve_image(folder, annotation.image_path, path, allow_outside)
             if not image.is_file():
                 raise InputError(
                     f"{image}: no such image, named by {path}; is --dataset_path right?"
                 )
-            return annotation, image_size(image)
+            return annotation.image_path, *_labels_of(annotation, image_size(image))
 
         answer = gathering.read(str(path), read)
         if answer is None:
             continue
-        annotation, size_hw = answer
-        if annotation.image_path in seen:
+        image, labels, without_points = answer
+        if image in seen:
             raise InputError(
-                f"{path}: names the image of {seen[annotation.image_path]}; remove one from"
-                f" {json_list}"
+                f"{path}: names the image of {seen[image]}; remove one from {json_list}"
             )
-        seen[annotation.image_path] = path
-        gathering.use_label_file(path)
-        _add_faces(gathering, annotation, size_hw, references)
+        seen[image] = path
+        gathering.add(path, labels)
+        gathering.left_out += [LeftOutHead(image, _NO_POINTS)] * without_points
     return gathering.finish(ANNOTATIONS_PROTOCOL)
 
 
@@ -357,8 +406,9 @@ def read_biwi(frames: biwi.BiwiFrames, *, skip_bad: bool = False) -> HeadSet:
         InputError: A pose file is malformed, or nothing is left.
     """
     gathering = _Gathering(frames.folder, skip_bad)
-    for name in frames.without_pose:
-        gathering.left_out.append(LeftOutHead(biwi.image_name(name), "frame without a pose file"))
+    gathering.left_out += [
+        LeftOutHead(biwi.image_name(name), "without a pose file") for name in frames.without_pose
+    ]
     for name in frames.names:
         path = frames.folder / biwi.pose_name(name)
 
@@ -368,22 +418,31 @@ def read_biwi(frames: biwi.BiwiFrames, *, skip_bad: bool = False) -> HeadSet:
         pose = gathering.read(biwi.image_name(name), read)
         if pose is None:
             continue
-        gathering.use_label_file(path)
         rotvec = np.asarray(matrix_to_rotvec(pose.rotation))
         euler_deg = np.asarray(pose_to_euler(np.array([*rotvec, 0.0, 0.0, 0.0])))
-        gathering.truths.append(HeadTruth(biwi.image_name(name), 0, euler_deg, pose.rotation))
+        label = HeadLabel(biwi.image_name(name), 0, euler_deg, pose.rotation)
+        gathering.add(path, [label])
     return gathering.finish(BIWI_PROTOCOL)
 
 
-def without_images(heads: HeadSet, bad: Iterable[LeftOutHead]) -> HeadSet:
-    """The set without pictures that turned out to be bad.
+def without_unreadable_pictures(heads: HeadSet, pictures: Iterable[str]) -> HeadSet:
+    """The set without the pictures that cannot be decoded; each one is tried.
+
+    Args:
+        heads: The set.
+        pictures: Names of its pictures, maybe wrapped to show progress.
 
     Raises:
         InputError: Nothing is left.
     """
-    bad = tuple(bad)
-    names = {out.image for out in bad}
-    kept = tuple(truth for truth in heads.truths if truth.image not in names)
-    if not kept:
-        raise InputError(f"{heads.folder}: no picture can be read; first: {bad[0].detail}")
-    return HeadSet(heads.folder, kept, (*heads.left_out, *bad), heads.truth_sha256, heads.protocol)
+    bad: dict[str, LeftOutHead] = {}
+    for name in pictures:
+        try:
+            read_image(heads.folder / name, upright=False)
+        except InputError as error:
+            bad[name] = LeftOutHead(name, _BAD, str(error))
+    labels = tuple(label for label in heads.labels if label.image not in bad)
+    left_out = (*heads.left_out, *bad.values())
+    if not labels:
+        raise _nothing_left(heads.folder, left_out)
+    return replace(heads, labels=labels, left_out=left_out)
