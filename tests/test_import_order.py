@@ -6,7 +6,17 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-BASE = {"errors", "files", "types", "references", "config", "devices", "images", "versions"}
+BASE = {
+    "errors",
+    "files",
+    "types",
+    "references",
+    "config",
+    "devices",
+    "distributed",
+    "images",
+    "versions",
+}
 # What each room of img2pose may import besides itself and the base.
 MAY_IMPORT: dict[str, set[str]] = {
     "geometry": set(),

@@ -30,10 +30,8 @@ from img2pose.evaluation.landmarks import (
     FaceResult,
     LandmarkEvaluation,
     LandmarkSummary,
-    ListedPictures,
-    PictureSource,
-    StoredPictures,
 )
+from img2pose.evaluation.pictures import ListedPictures, PictureSource, StoredPictures
 from img2pose.evaluation.sheets import SHEET_CELL, evenly_spaced, prediction_cell
 from img2pose.files import check_output_folder, replace_when_complete, write_json
 from img2pose.inference.detector import Detector

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from img2pose.distributed import ALONE, Processes
 from img2pose.errors import InputError
 from img2pose.inference.detector import Detector
 from img2pose.models.profiles import PROFILES
@@ -48,12 +49,20 @@ def add_score_threshold_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_detector(args: argparse.Namespace, *, score_threshold: float) -> Detector:
+def load_detector(
+    args: argparse.Namespace,
+    *,
+    score_threshold: float,
+    processes: Processes = ALONE,
+    **overrides: Any,
+) -> Detector:
     """Loads the model that the flags describe.
 
     Args:
         args: Parsed flags of `add_model_arguments`.
         score_threshold: The detector's.
+        processes: Of several on a machine with GPUs, each gets its own.
+        **overrides: Other fields of `ModelConfig` that a protocol sets.
 
     Raises:
         InputError: A file is missing or unusable, flags belong together, a value is out of range.
@@ -61,7 +70,7 @@ def load_detector(args: argparse.Namespace, *, score_threshold: float) -> Detect
     if not 0 <= score_threshold <= 1:
         raise InputError(f"--score_threshold {score_threshold}: must be between 0 and 1")
     set_threads(args.threads)
-    settings: dict[str, Any] = {
+    settings: dict[str, Any] = overrides | {
         name: value
         for name in ("min_size", "max_size", "inference_profile")
         if (value := getattr(args, name)) is not None
@@ -74,8 +83,9 @@ def load_detector(args: argparse.Namespace, *, score_threshold: float) -> Detect
         settings["references"] = PoseReferences.from_files(
             points_68=args.threed_68_points, points_5=args.threed_5_points
         )
+    device = processes.device(args.device)
     return Detector.from_checkpoint(
-        args.checkpoint, device=args.device, score_threshold=score_threshold, **settings
+        args.checkpoint, device=device, score_threshold=score_threshold, **settings
     )
 
 

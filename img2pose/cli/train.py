@@ -11,7 +11,7 @@ from typing import Any
 from img2pose.cli.exit_codes import exit_code_from_errors
 from img2pose.cli.model_arguments import set_threads
 from img2pose.config import TrainConfig, read_config, values_from_assignments
-from img2pose.training.distributed import joined_processes
+from img2pose.distributed import joined_processes
 from img2pose.training.run import StoppedError, train
 from img2pose.training.trainer import NotFiniteError
 

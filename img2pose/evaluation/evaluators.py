@@ -21,11 +21,10 @@ from img2pose.data.sources import RecordSource
 from img2pose.evaluation.landmarks import (
     JudgedPicture,
     LandmarkEvaluation,
-    PictureSource,
-    StoredPictures,
     judge_pictures,
     summarise,
 )
+from img2pose.evaluation.pictures import PictureSource, StoredPictures
 from img2pose.inference.detector import Detector
 from img2pose.types import FaceDetections
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from img2pose.geometry import geodesic_angle, rotvec_to_matrix
@@ -171,3 +173,94 @@ def average_precision(scores: np.ndarray, correct: np.ndarray, truths: int) -> f
     precision = found / np.arange(1, len(found) + 1)
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     return float(envelope[correct].sum() / truths)
+
+
+def precision_and_recall(
+    scores: np.ndarray, correct: np.ndarray, truths: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Precision and recall with every score as threshold, from the highest down.
+
+    Args:
+        scores: (N,) of all detections of all pictures.
+        correct: (N,) bool, whether each found a truth.
+        truths: How many there are to find, at least 1.
+
+    Returns:
+        Thresholds, precision and recall, each (T,) with one entry for each different score:
+        of the detections whose score is not below the threshold.
+    """
+    order = np.argsort(-np.asarray(scores), kind="stable")
+    thresholds = np.asarray(scores, dtype=np.float64)[order]
+    found = np.cumsum(np.asarray(correct, dtype=bool)[order])
+    # Detections of one score stand or fall together.
+    last = np.append(np.diff(thresholds) != 0, True)[: len(thresholds)]
+    precision = found / np.arange(1, len(found) + 1)
+    return thresholds[last], precision[last], found[last] / truths
+
+
+def cumulative_errors(errors: np.ndarray, total: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which share of all things has an error of at most so much: a step function.
+
+    Args:
+        errors: (N,) of the things that have one.
+        total: All things, those without an error (a face not found) included.
+
+    Returns:
+        Errors in rising order from 0 on and shares, each (N + 1,); a share holds from its error
+        up to the next one.
+    """
+    rising = np.sort(np.asarray(errors, dtype=np.float64))
+    shares = np.arange(len(rising) + 1) / max(total, 1)
+    return np.append(0.0, rising), shares
+
+
+def area_under_cumulative(errors: np.ndarray, total: int, limit: float) -> float | None:
+    """Area under `cumulative_errors` from 0 to `limit`, over the limit: 1 at best.
+
+    Args:
+        errors: (N,) of the things that have one.
+        total: All things; those without an error add nothing.
+        limit: Of the error.
+
+    Returns:
+        0..1, or None without things.
+    """
+    if total == 0:
+        return None
+    gains = (limit - np.asarray(errors, dtype=np.float64)).clip(min=0)
+    return float(gains.sum() / (limit * total))
+
+
+def failure_rate(errors: np.ndarray, total: int, limit: float) -> float | None:
+    """Share of all things whose error is greater than `limit` or that have none.
+
+    Args:
+        errors: (N,) of the things that have one.
+        total: All things.
+        limit: Of the error.
+
+    Returns:
+        0..1, or None without things.
+    """
+    if total == 0:
+        return None
+    return 1.0 - int((np.asarray(errors) <= limit).sum()) / total
+
+
+def band_numbers(values: np.ndarray, edges: Sequence[float]) -> np.ndarray:
+    """Into which band each value falls.
+
+    Args:
+        values: (N,).
+        edges: (B + 1,) rising; a band holds its lower edge and not its upper one, the last band
+            both.
+
+    Returns:
+        (N,) int64: 0 to B - 1, or -1 outside of all bands.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    numbers = np.searchsorted(edges, values, side="right") - 1
+    numbers[values == edges[-1]] = len(edges) - 2
+    inside = (values >= edges[0]) & (values <= edges[-1])
+    bands: np.ndarray = np.where(inside, numbers, -1).astype(np.int64)
+    return bands

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from img2pose.data.annotations import Annotation
-from img2pose.evaluation.landmarks import PictureSource
+from img2pose.evaluation.pictures import PictureSource
 from img2pose.inference.detector import Detector
 from img2pose.references import PoseReferences
 from img2pose.types import FaceDetections

@@ -18,6 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from img2pose.errors import InputError
+from img2pose.evaluation.plots import label_axes
 from img2pose.training.logging import METRICS_FILE, read_metrics
 
 XAxis = Literal["step", "epoch"]
@@ -264,13 +265,8 @@ def _draw_panel(
     elif np.ptp(values) > 0:
         margin = 0.05 * np.ptp(values)
         axes.set_ylim(values.min() - margin, values.max() + margin)
-    axes.set_title(panel.title, fontsize=10, parse_math=False)
-    axes.set_xlabel(x, fontsize=9)
-    axes.set_ylabel(_y_label(panel.name), fontsize=9, parse_math=False)
-    axes.tick_params(labelsize=8)
+    label_axes(axes, title=panel.title, x_label=x, y_label=_y_label(panel.name))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10], integer=x == "step"))
-    axes.grid(True, alpha=0.3)
-    axes.set_axisbelow(True)
 
 
 def _legend_entries(

@@ -26,6 +26,7 @@ from img2pose.data.loaders import (
 )
 from img2pose.data.sources import JoinedStores, Mixture
 from img2pose.data.store import PoseStore
+from img2pose.distributed import ALONE, Processes
 from img2pose.errors import InputError
 from img2pose.evaluation.evaluators import EVALUATORS
 from img2pose.files import (
@@ -38,7 +39,6 @@ from img2pose.models.img2pose import Img2Pose
 from img2pose.models.weights import load_model
 from img2pose.references import PoseReferences
 from img2pose.training.checkpoint import TrainingState, load_training_state, save_checkpoint
-from img2pose.training.distributed import ALONE, Processes
 from img2pose.training.interrupts import StopRequest, stop_on_signals
 from img2pose.training.logging import RunLog, RunningMean, StepClock
 from img2pose.training.optimizer import freeze

@@ -16,13 +16,13 @@ from tqdm import tqdm
 from img2pose.data.datasets import Sample
 from img2pose.data.loaders import batches
 from img2pose.data.sources import RecordSource
+from img2pose.distributed import ALONE, Processes
 from img2pose.errors import InputError
 from img2pose.evaluation.evaluators import LOWEST_SCORE, Evaluator
-from img2pose.evaluation.landmarks import StoredPictures
+from img2pose.evaluation.pictures import StoredPictures
 from img2pose.evaluation.sheets import prediction_sheet
 from img2pose.inference.detector import Detector
 from img2pose.models.img2pose import Img2Pose
-from img2pose.training.distributed import ALONE, Processes
 from img2pose.training.trainer import move_batch
 
 logger = logging.getLogger(__name__)

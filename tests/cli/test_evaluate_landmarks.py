@@ -20,7 +20,7 @@ from img2pose.cli.evaluate_landmarks import main
 from img2pose.data.annotations import Annotation, write_annotation, write_annotation_list
 from img2pose.data.store import Record, StoreMeta, write_store
 from img2pose.evaluation.evaluators import LOWEST_SCORE, LandmarkEvaluator
-from img2pose.evaluation.landmarks import ListedPictures
+from img2pose.evaluation.pictures import ListedPictures
 from img2pose.evaluation.sheets import prediction_sheet
 from img2pose.geometry import image_intrinsics, project_points
 from img2pose.inference.detector import Detector

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from img2pose.data.store import PoseStore
-from img2pose.evaluation.landmarks import StoredPictures
+from img2pose.evaluation.pictures import StoredPictures
 from img2pose.evaluation.sheets import evenly_spaced, prediction_cell, prediction_sheet
 from img2pose.inference.detector import Detector
 from img2pose.models.img2pose import Img2Pose

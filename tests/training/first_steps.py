@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from img2pose.config import TrainConfig, read_config
-from img2pose.training.distributed import Processes, joined_processes
+from img2pose.distributed import Processes, joined_processes
 from img2pose.training.interrupts import StopRequest
 from img2pose.training.logging import StepClock
 from img2pose.training.run import Run

@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from img2pose.cli.train import main
+from img2pose.distributed import ALONE, joined_processes
 from img2pose.errors import InputError
 from img2pose.models.weights import load_model
 from img2pose.training.checkpoint import load_training_state
-from img2pose.training.distributed import ALONE, joined_processes
 from tests.settings import SMALL_MODEL
 from tests.training import kill_and_resume
 from tests.training.first_steps import ROOT, configuration, in_processes, take_steps

@@ -1,4 +1,4 @@
-"""Several processes that train one model, as torchrun starts them."""
+"""Several processes that train or judge one model, as torchrun starts them."""
 
 from __future__ import annotations
 
