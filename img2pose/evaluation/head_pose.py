@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from img2pose.evaluation.metrics import (
-    area_under_error_curve,
+    area_under_cumulative,
+    band_numbers,
     failure_rate,
     iou_matrix,
     landmark_error,
@@ -28,8 +29,8 @@ MISSED_ANGLE_DEG = 90.0
 MISSED_LANDMARK_ERROR = 1.0
 # Share of the unit that landmark errors are stated in: a face with more has failed.
 FAILURE_THRESHOLD = 0.08
-# By absolute yaw; the upper ends belong to the next band, the last one's to itself.
-YAW_BANDS_DEG = ((0.0, 30.0), (30.0, 60.0), (60.0, 99.0))
+# Of bands of absolute yaw.
+YAW_EDGES_DEG = (0.0, 30.0, 60.0, 99.0)
 MIN_CENTRAL_SCORE = 0.9
 PITCH, YAW, ROLL = 0, 1, 2
 
@@ -270,8 +271,8 @@ class LandmarkFigures:
 
     mean: float
     median: float
-    failure_rate: float
-    area_under_curve: float
+    failure_rate: float | None
+    area_under_curve: float | None
 
     @classmethod
     def of(cls, errors: np.ndarray) -> LandmarkFigures:
@@ -279,8 +280,8 @@ class LandmarkFigures:
         return cls(
             float(errors.mean()),
             float(np.median(errors)),
-            failure_rate(errors, FAILURE_THRESHOLD),
-            area_under_error_curve(errors, FAILURE_THRESHOLD),
+            failure_rate(errors, len(errors), FAILURE_THRESHOLD),
+            area_under_cumulative(errors, len(errors), FAILURE_THRESHOLD),
         )
 
 
@@ -368,16 +369,6 @@ class HeadPoseSummary:
         return asdict(self)
 
 
-def yaw_band_masks(true_yaw_deg: np.ndarray) -> list[np.ndarray]:
-    """For each of `YAW_BANDS_DEG`, which of the faces (M,) belong to it."""
-    yaw = np.abs(true_yaw_deg)
-    last = YAW_BANDS_DEG[-1]
-    return [
-        (yaw >= low) & ((yaw <= high) if (low, high) == last else (yaw < high))
-        for low, high in YAW_BANDS_DEG
-    ]
-
-
 def summarise(errors: HeadErrors, true_translations: np.ndarray | None) -> HeadPoseSummary:
     """The figures of a whole set.
 
@@ -386,16 +377,15 @@ def summarise(errors: HeadErrors, true_translations: np.ndarray | None) -> HeadP
         true_translations: (M, 3), where translations are judged.
     """
     counted = errors.missed_counted(true_translations)
+    band_of_face = band_numbers(np.abs(errors.true_yaw_deg), YAW_EDGES_DEG)
     bands = tuple(
         YawBand(
-            low,
-            high,
-            HeadPoseFigures.of(errors.of(mask & errors.found)),
-            HeadPoseFigures.of(counted.of(mask)),
+            YAW_EDGES_DEG[band],
+            YAW_EDGES_DEG[band + 1],
+            HeadPoseFigures.of(errors.of((band_of_face == band) & errors.found)),
+            HeadPoseFigures.of(counted.of(band_of_face == band)),
         )
-        for (low, high), mask in zip(
-            YAW_BANDS_DEG, yaw_band_masks(errors.true_yaw_deg), strict=True
-        )
+        for band in range(len(YAW_EDGES_DEG) - 1)
     )
     found = errors.of(errors.found)
     # Differences of up to 180 degrees come back as they are, but for rounding.

@@ -122,38 +122,6 @@ def _mean_distance_in_units(
     return error
 
 
-def failure_rate(errors: np.ndarray, threshold: float) -> float:
-    """Share of (N,) errors above a threshold, N > 0; an infinite one stands for a missed face."""
-    return float((np.asarray(errors) > threshold).mean())
-
-
-def area_under_error_curve(errors: np.ndarray, threshold: float) -> float:
-    """Area under the cumulative distribution of errors from 0 to a threshold, divided by it.
-
-    Args:
-        errors: (N,), N > 0; an infinite one stands for a missed face.
-        threshold: Positive.
-
-    Returns:
-        0..1: exact, since each error adds a step of 1/N from itself to the threshold.
-    """
-    return float((1 - np.asarray(errors, np.float64) / threshold).clip(min=0).mean())
-
-
-def cumulative_errors(errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The steps of the cumulative distribution of errors.
-
-    Args:
-        errors: (N,), N > 0; infinite ones stand for missed faces and are never reached.
-
-    Returns:
-        (K,) rising finite errors and (K,) the share of all errors that are no greater.
-    """
-    values, counts = np.unique(np.asarray(errors, np.float64), return_counts=True)
-    finite = np.isfinite(values)
-    return values[finite], (counts.cumsum() / len(errors))[finite]
-
-
 def average_precision(scores: np.ndarray, correct: np.ndarray, truths: int) -> float | None:
     """Area under the precision envelope over recall, every detection being a threshold (VOC 2010).
 

@@ -17,7 +17,6 @@ from img2pose.evaluation.head_pose import (
     head_errors,
     most_central,
     summarise,
-    yaw_band_masks,
 )
 from img2pose.geometry import euler_to_matrix, image_intrinsics, matrix_to_rotvec
 from img2pose.types import FaceDetections
@@ -118,9 +117,11 @@ def test_landmark_errors_by_hand() -> None:
 
 
 def test_yaw_bands() -> None:
-    yaw = np.array([0, -29.9, 30, -59.9, 60, 99, -99])
-    masks = yaw_band_masks(yaw)
-    assert [mask.nonzero()[0].tolist() for mask in masks] == [[0, 1], [2, 3], [4, 5, 6]]
+    angles = np.zeros((7, 3))
+    angles[:, 1] = [0, -29.9, 30, -59.9, 60, 99, -99]
+    bands = summarise(head_errors(truth_of(angles), np.tile(MISSED, (7, 1))), None).yaw_bands
+    assert [band.missed_counted.faces for band in bands] == [2, 2, 3]
+    assert [(band.from_deg, band.to_deg) for band in bands] == [(0, 30), (30, 60), (60, 99)]
     truth = truth_of(np.array([[0.0, 10, 0], [0, -50, 0], [0, 55, 0]]))
     poses = np.array([pose_of(0, 12, 0), pose_of(0, -50, 7), MISSED])
     near, far, profile = summarise(head_errors(truth, poses), None).yaw_bands

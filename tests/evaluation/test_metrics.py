@@ -5,10 +5,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from img2pose.evaluation.metrics import (
-    area_under_error_curve,
     average_precision,
-    cumulative_errors,
-    failure_rate,
     iou_matrix,
     landmark_error,
     landmark_error_by_box,
@@ -120,30 +117,3 @@ def test_landmark_error_by_box_of_a_known_shift() -> None:
     # Five pixels over the square root of 40 x 10.
     np.testing.assert_allclose(landmark_error_by_box(moved, annotated), [0.25, 0])
     assert np.isinf(landmark_error_by_box(moved[0], np.zeros((68, 2))))
-
-
-def test_failures_and_the_area_under_the_error_curve() -> None:
-    # At 0.02, 0.04 and 0.08 steps of a quarter; one face was missed.
-    errors = np.array([0.08, 0.02, np.inf, 0.04])
-    assert failure_rate(errors, 0.08) == 0.25
-    assert failure_rate(errors, 0.0799) == 0.5
-    # (0.75 + 0.5 + 0 + 0) / 4
-    assert area_under_error_curve(errors, 0.08) == pytest.approx(0.3125)
-    assert area_under_error_curve(np.zeros(3), 0.08) == 1
-    assert area_under_error_curve(np.full(2, 0.5), 0.08) == 0
-
-
-def test_the_area_is_that_under_the_curve() -> None:
-    errors = np.random.default_rng(0).uniform(0, 0.2, 50)
-    steps, shares = cumulative_errors(errors)
-    assert shares[-1] == 1
-    grid = np.linspace(0, 0.08, 20001)
-    below = np.concatenate([[0], shares])[np.searchsorted(steps, grid, side="right")]
-    assert area_under_error_curve(errors, 0.08) == pytest.approx(below.mean(), abs=1e-4)
-
-
-def test_equal_and_missed_errors_in_the_cumulative_curve() -> None:
-    steps, shares = cumulative_errors(np.array([0.1, np.inf, 0.1, 0.3]))
-    assert steps.tolist() == [0.1, 0.3]
-    assert shares.tolist() == [0.5, 0.75]
-    assert cumulative_errors(np.array([np.inf]))[0].tolist() == []
