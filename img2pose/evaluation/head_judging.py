@@ -61,6 +61,16 @@ class JudgedHeads:
     def __len__(self) -> int:
         return len(self.truths)
 
+    @property
+    def found_at_iou_50(self) -> int | None:
+        """Faces whose detection overlaps the true box by half; None where the set has no boxes.
+
+        Detections that overlap less are judged all the same, as published.
+        """
+        if all(truth.box_xyxy is None for truth in self.truths):
+            return None
+        return int((self.ious >= 0.5).sum())
+
     def worst(self, count: int) -> list[int]:
         """Rows of the greatest rotation errors; a face not found counts as in the figures."""
         errors = np.where(self.errors.found, self.errors.rotation_deg, MISSED_ANGLE_DEG)

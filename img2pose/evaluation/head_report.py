@@ -193,7 +193,7 @@ def draw_plots(judged: JudgedHeads) -> dict[str, Plot]:
     ]
     if curves:
         figure = draw_curves(
-            [_to_end(curve, _CURVE_END) for curve in curves],
+            curves,
             x_label="mean distance of the 68 points, over the unit",
             y_label="share of all faces",
             x_range=(0, _CURVE_END),
@@ -204,7 +204,7 @@ def draw_plots(judged: JudgedHeads) -> dict[str, Plot]:
     x, y = cumulative_errors(errors.rotation_deg[errors.found], count)
     end = max(10.0, 1.02 * float(x[-1]))
     figure = draw_curves(
-        [_to_end(Curve("", x, y, steps=True), end)],
+        [Curve("", x, y, steps=True)],
         x_label="geodesic rotation error (degrees)",
         y_label="share of all faces",
         x_range=(0, end),
@@ -229,12 +229,6 @@ def draw_plots(judged: JudgedHeads) -> dict[str, Plot]:
     figure = draw_angles(poses_of(judged.truths).euler_deg, judged.euler_deg)
     plots["angles"] = Plot("Predicted over true angles", png_bytes(figure))
     return plots
-
-
-def _to_end(curve: Curve, end: float) -> Curve:
-    """The curve, its last level held up to the end of the axis."""
-    x, y = np.append(curve.x, max(end, curve.x[-1])), np.append(curve.y, curve.y[-1])
-    return Curve(curve.name, x, y, curve.steps, curve.dashed)
 
 
 def worst_cases(
