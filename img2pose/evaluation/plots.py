@@ -49,7 +49,7 @@ def label_axes(axes: Axes, *, title: str, x_label: str, y_label: str) -> None:
 def png_bytes(figure: Figure) -> bytes:
     """The figure as a PNG file."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI)
+    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
     return buffer.getvalue()
 
 
@@ -102,9 +102,13 @@ def draw_curves(
     figure, axes = _new_axes()
     palette = color_sequences["tab10"]
     for number, curve in enumerate(curves):
+        x, y = np.asarray(curve.x), np.asarray(curve.y)
+        if curve.steps and x_range is not None and len(x):
+            # The last value holds to the end.
+            x, y = np.append(x, max(x_range[1], x[-1])), np.append(y, y[-1])
         axes.plot(
-            curve.x,
-            curve.y,
+            x,
+            y,
             color="0.35" if curve.dashed else palette[number % len(palette)],
             linewidth=1.2 if curve.dashed else 1.6,
             linestyle="--" if curve.dashed else "-",
