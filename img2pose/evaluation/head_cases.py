@@ -59,7 +59,7 @@ def draw_case(
     references: PoseReferences,
     cell: int = CASE_CELL,
 ) -> np.ndarray:
-    """A face twice: on the left its true axes, box and landmarks, on the right the predicted ones.
+    """A face twice: above its true axes, box and landmarks, below it the predicted ones.
 
     Args:
         picture: (H, W, 3) uint8 RGB.
@@ -69,7 +69,7 @@ def draw_case(
         cell: Side of each half in pixels.
 
     Returns:
-        (cell, 2 * cell, 3) uint8 RGB.
+        (2 * cell, cell, 3) uint8 RGB.
     """
     size_hw = (picture.shape[0], picture.shape[1])
     truth = judged.truths[row]
@@ -81,27 +81,27 @@ def draw_case(
         return draw_faces(image, one, references, boxes=False, scores=False)
 
     boxes = [] if truth.box_xyxy is None else [truth.box_xyxy]
-    left, right = picture, picture
+    above, below = picture, picture
     true_pose = _true_pose(judged, row)
     if truth.landmarks is not None:
-        left = draw_points(left, truth.landmarks)
+        above = draw_points(above, truth.landmarks)
     if is_found:
         box = judged.boxes[row]
         boxes.append(box)
-        right = draw_boxes(right, box[None])
+        below = draw_boxes(below, box[None])
         if truth.landmarks is not None:
-            right = draw_points(right, judged.landmarks[row])
-        right = with_axes(right, judged.poses[row], box)
+            below = draw_points(below, judged.landmarks[row])
+        below = with_axes(below, judged.poses[row], box)
     if truth.box_xyxy is not None:
-        left = draw_boxes(left, truth.box_xyxy[None])
+        above = draw_boxes(above, truth.box_xyxy[None])
     if true_pose is not None:
-        left = with_axes(left, true_pose, boxes[0])
+        above = with_axes(above, true_pose, boxes[0])
     rows, columns = _region(boxes, size_hw)
     halves = [
         draw_caption(fit_into(half[rows, columns], cell), text)
         for half, text in (
-            (left, "true"),
-            (right, f"predicted {judged.scores[row]:.2f}" if is_found else "not found"),
+            (above, "true"),
+            (below, f"predicted {judged.scores[row]:.2f}" if is_found else "not found"),
         )
     ]
-    return np.concatenate(halves, axis=1)
+    return np.concatenate(halves)

@@ -234,7 +234,7 @@ def draw_plots(judged: JudgedHeads) -> dict[str, Plot]:
 def worst_cases(
     judged: JudgedHeads, read: Callable[[str], np.ndarray], references: PoseReferences
 ) -> list[Case]:
-    """The faces with the greatest rotation errors; on the left the truth.
+    """The faces with the greatest rotation errors, each as truth and as prediction.
 
     Args:
         judged: The evaluation.
@@ -271,7 +271,7 @@ def report_sections(
         Section("Plots", plots=plots),
         Section(
             "Worst cases",
-            ("By geodesic rotation error; on the left the truth, on the right the prediction.",),
+            ("By geodesic rotation error; above the truth, below the prediction.",),
             cases=cases,
         ),
         Section("What was judged", tables=[left_out]),
