@@ -37,7 +37,7 @@ from img2pose.cli.exit_codes import exit_code_from_errors
 from img2pose.errors import InputError
 from img2pose.files import replace_when_complete, write_text
 from img2pose.references import MESH_FILE, POINTS_5_FILE, POINTS_68_FILE, PoseReferences
-from sim3dr import rasterize, shade, vertex_normals
+from sim3dr import Lighting, Mesh, phong, rasterize, vertex_normals
 
 log = logging.getLogger(__name__)
 
@@ -558,9 +558,10 @@ def draw_view(
         return turned
 
     normals = vertex_normals(_turned(vertices, yaw_deg), triangles)
-    colours = shade(colours_bgr, normals, light_direction=(0.4, 0.5, 1.0))
-    drawn = rasterize(screen(vertices), triangles, colours, height, width, (1.0, 1.0, 1.0))
-    picture = np.ascontiguousarray((drawn.image.clip(0, 1) * 255).round().astype(np.uint8))
+    lamp = Lighting(light_direction=(0.4, 0.5, 1.0))
+    mesh = Mesh(screen(vertices), triangles, phong(255 * colours_bgr, normals, lamp))
+    drawn = rasterize(mesh, height, width, (255.0, 255.0, 255.0))
+    picture = np.ascontiguousarray(drawn.image.clip(0, 255).round().astype(np.uint8))
     marks = screen(points_68)
     for number in shown:
         x, y, z = marks[number]

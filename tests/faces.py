@@ -10,21 +10,19 @@ import numpy as np
 from img2pose.cli import convert_json_list_to_lmdb, import_annotations
 from img2pose.geometry import image_intrinsics, project_points, rotvec_to_matrix
 from img2pose.references import PoseReferences, default_mesh
-from sim3dr import rasterize, shade, vertex_normals
+from sim3dr import Mesh, light_meshes, rasterize
 
 
 def render_head(pose: np.ndarray, size_hw: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """(H, W, 3) uint8 RGB: the head in a pose before a blurred pattern."""
     mesh = default_mesh()
     in_camera = mesh.vertices @ rotvec_to_matrix(pose[:3]).T + pose[3:]
-    camera = image_intrinsics(*size_hw)
-    on_screen = in_camera @ camera.T
-    screen = np.column_stack([on_screen[:, :2] / on_screen[:, 2:], in_camera[:, 2]])
     skin = rng.uniform([150, 100, 80], [250, 200, 180])
-    colours = shade(skin, vertex_normals(in_camera, mesh.triangles))
+    (head,) = light_meshes([Mesh(in_camera, mesh.triangles, skin)])
     pattern = rng.integers(0, 256, (size_hw[0] // 8, size_hw[1] // 8, 3)).astype(np.uint8)
     background = cv2.resize(pattern, size_hw[::-1], interpolation=cv2.INTER_CUBIC)
-    image = rasterize(screen, mesh.triangles, colours, *size_hw, background=background).image
+    camera = image_intrinsics(*size_hw)
+    image = rasterize(head, *size_hw, background, intrinsics=camera).image
     return image.clip(0, 255).astype(np.uint8)
 
 

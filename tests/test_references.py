@@ -23,7 +23,7 @@ from img2pose.references import (
     default_mesh,
     references_folder,
 )
-from sim3dr import rasterize, vertex_normals
+from sim3dr import Mesh, rasterize, vertex_normals
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "scripts" / "build_pose_references.py"
@@ -191,7 +191,7 @@ def test_winding_faces_the_camera_on_the_front(mesh: dict[str, np.ndarray]) -> N
 
 def test_landmarks_are_seen_from_the_front(mesh: dict[str, np.ndarray]) -> None:
     screen = mesh["vertices"] * [300.0, 300.0, 1.0] + [400.0, 500.0, 0.0]
-    drawn = rasterize(screen, mesh["triangles"], np.ones_like(screen), 1000, 800)
+    drawn = rasterize(Mesh(screen, mesh["triangles"]), 1000, 800)
     for number in [*range(17, 68)]:
         x, y, z = screen[mesh["landmark_indices_68"][number]]
         around = drawn.depth[int(y) - 2 : int(y) + 4, int(x) - 2 : int(x) + 4]

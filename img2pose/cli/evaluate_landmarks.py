@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 import csv
-import hashlib
 import shlex
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from img2pose.cli.exit_codes import exit_code_from_errors
 from img2pose.cli.model_arguments import (
@@ -21,21 +19,34 @@ from img2pose.cli.model_arguments import (
     add_score_threshold_argument,
     load_detector,
 )
-from img2pose.data.annotations import Annotation
+from img2pose.cli.prediction_arguments import add_prediction_arguments, predictions_for
+from img2pose.data.labels import POSE_CAMERAS
 from img2pose.data.store import PoseStore
+from img2pose.distributed import joined_processes
 from img2pose.errors import InputError
-from img2pose.evaluation.evaluators import LOWEST_SCORE, LandmarkEvaluator
+from img2pose.evaluation.evaluators import LOWEST_SCORE
+from img2pose.evaluation.landmark_report import figures_by_band, landmark_report
 from img2pose.evaluation.landmarks import (
-    PROTOCOL,
+    LANDMARK_LIMIT,
     FaceResult,
     LandmarkEvaluation,
     LandmarkSummary,
+    judge_pictures,
+    protocol,
+    summarise,
 )
-from img2pose.evaluation.pictures import ListedPictures, PictureSource, StoredPictures
+from img2pose.evaluation.pictures import (
+    ListedPictures,
+    PictureSource,
+    StoredPictures,
+    truth_fingerprint,
+)
+from img2pose.evaluation.predicting import Predictor
+from img2pose.evaluation.predictions import ModelNotes, PredictionCache
+from img2pose.evaluation.report import Summary, write_report
 from img2pose.evaluation.sheets import SHEET_CELL, evenly_spaced, prediction_cell
-from img2pose.files import check_output_folder, replace_when_complete, write_json
-from img2pose.inference.detector import Detector
-from img2pose.types import FaceDetections
+from img2pose.files import check_output_folder, replace_when_complete
+from img2pose.references import PoseReferences
 from img2pose.versions import package_versions
 from img2pose.visualization import contact_sheet
 
@@ -44,8 +55,10 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line's flags."""
     parser = argparse.ArgumentParser(
         description="Compare a model's faces with annotated landmarks: recall, false positives,"
-        " rotation and landmark errors. Writes summary.json and faces.csv (a row for each"
-        " annotated face), with --sheet also contact_sheet.png.",
+        " rotation and landmark errors. Writes report.html, summary.json and faces.csv (a row for"
+        " each annotated face), with --sheet also contact_sheet.png. Predictions are kept: scoring"
+        " them again, with another --score_threshold or --truth_camera, needs no model. torchrun"
+        " shares the pictures among several processes.",
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
@@ -63,6 +76,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output_path", required=True, help="folder for the results")
     add_score_threshold_argument(parser)
     parser.add_argument(
+        "--truth_camera",
+        choices=POSE_CAMERAS,
+        default="image",
+        help="where the true pose is fitted to the landmarks: in the image's camera, or in the"
+        " annotated box's, as published labels are (default %(default)s)",
+    )
+    parser.add_argument(
         "--sheet",
         type=int,
         default=0,
@@ -70,6 +90,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="also draw N evenly spaced pictures: found faces, and annotated landmarks in green",
     )
     add_model_arguments(parser)
+    add_prediction_arguments(parser)
     return parser
 
 
@@ -81,26 +102,6 @@ def _open_pictures(args: argparse.Namespace) -> PictureSource:
     if args.dataset_path is None:
         raise InputError("--json_list: also give --dataset_path, the folder of the images")
     return ListedPictures(args.json_list, args.dataset_path, args.allow_outside)
-
-
-def _judge(
-    evaluator: LandmarkEvaluator, detector: Detector, sheet_size: int
-) -> tuple[LandmarkEvaluation, list[np.ndarray]]:
-    """The evaluation, and drawings (cell, cell, 3) of evenly spaced pictures."""
-    chosen = set(evenly_spaced(sheet_size, len(evaluator)))
-    cells: list[np.ndarray] = []
-
-    def draw_chosen(
-        index: int, annotation: Annotation, picture: np.ndarray, found: FaceDetections
-    ) -> None:
-        if index in chosen:
-            confident = found.above(evaluator.score_threshold)
-            cells.append(prediction_cell(picture, annotation, confident, detector.references))
-
-    progress = tqdm(
-        range(len(evaluator)), desc="evaluating", unit="image", disable=None, file=sys.stderr
-    )
-    return evaluator.evaluate(evaluator.judge(detector, progress, draw_chosen)), cells
 
 
 def _write_sheet(path: Path, cells: Sequence[np.ndarray]) -> None:
@@ -115,33 +116,61 @@ def _write_faces(path: Path, faces: Sequence[FaceResult]) -> None:
         writer.writerows(face.to_row() for face in faces)
 
 
-def _sha256(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _command(argv: Sequence[str] | None) -> str:
+    return shlex.join(["scripts/evaluate_landmarks.py", *(sys.argv[1:] if argv is None else argv)])
 
 
-def _report(
+def _summary(
     args: argparse.Namespace,
-    argv: Sequence[str] | None,
-    detector: Detector,
+    command: str,
+    pictures: PictureSource,
+    cache: PredictionCache,
+    model: ModelNotes,
     evaluation: LandmarkEvaluation,
-) -> dict[str, Any]:
-    arguments = sys.argv[1:] if argv is None else argv
-    config = detector.model.config
-    return {
-        "figures": evaluation.summary.to_dict(),
-        "protocol": PROTOCOL,
-        "min_size": config.min_size[-1],
-        "max_size": config.max_size,
-        "inference_profile": config.inference_profile,
-        "lowest_score": detector.score_threshold,
-        "checkpoint": args.checkpoint,
-        "checkpoint_sha256": _sha256(args.checkpoint),
-        "references_sha256": detector.references.sha256,
-        "device": str(detector.device),
-        "versions": package_versions(),
-        "command": shlex.join(["scripts/evaluate_landmarks.py", *arguments]),
-    }
+    seconds: float,
+) -> Summary:
+    config = model.config
+    return Summary(
+        figures=evaluation.summary.to_dict() | figures_by_band(evaluation.faces),
+        protocol=protocol(args.truth_camera),
+        data={
+            "source": args.lmdb or args.json_list,
+            "dataset_path": args.dataset_path,
+            "pictures": len(pictures),
+            "images_sha256": cache.provenance["images_sha256"],
+            "truth_sha256": truth_fingerprint(pictures),
+            "truth_camera": args.truth_camera,
+        },
+        model={
+            "checkpoint": args.checkpoint,
+            "checkpoint_sha256": cache.provenance["checkpoint_sha256"],
+            "references_sha256": model.references.sha256,
+            "min_size": config["min_size"][-1],
+            "max_size": config["max_size"],
+            "inference_profile": config["inference_profile"],
+            "lowest_score": model.score_threshold,
+            "device": model.device,
+            "predicted_with": ", ".join(f"{name} {v}" for name, v in model.versions.items()),
+        },
+        command=command,
+        seconds={"before_report": seconds, **cache.inference_seconds()},
+        versions=package_versions(),
+    )
+
+
+def _sheet_cells(
+    pictures: PictureSource,
+    cache: PredictionCache,
+    references: PoseReferences,
+    score_threshold: float,
+    count: int,
+) -> list[np.ndarray]:
+    cells = []
+    for index in evenly_spaced(count, len(pictures)):
+        annotation, picture = pictures[index]
+        found = cache[pictures.names[index]].as_detections().above(score_threshold)
+        cells.append(prediction_cell(picture, annotation, found, references))
+    return cells
 
 
 def _table(summary: LandmarkSummary) -> str:
@@ -163,28 +192,69 @@ def _table(summary: LandmarkSummary) -> str:
         ("landmark error, mean", figure(summary.landmark_error_mean, 4)),
         ("landmark error, median", figure(summary.landmark_error_median, 4)),
         ("  left by the true pose, mean", figure(summary.landmark_error_of_truth_mean, 4)),
+        (
+            f"landmark errors above {LANDMARK_LIMIT:g}",
+            figure(summary.landmark_failure_rate, 4),
+        ),
+        ("area under their curve to there", figure(summary.landmark_area_under_curve, 4)),
     ]
-    return "\n".join(f"{name:<36}{value:>10}" for name, value in rows)
+    return "\n".join(f"{name:<38}{value:>8}" for name, value in rows)
 
 
 @exit_code_from_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; see `--help`."""
+    began = time.perf_counter()
     args = build_parser().parse_args(argv)
     if args.sheet < 0:
         raise InputError(f"--sheet {args.sheet}: give how many pictures to draw, 0 for none")
     if not 0 <= args.score_threshold <= 1:
         raise InputError(f"--score_threshold {args.score_threshold}: must be between 0 and 1")
     output = Path(args.output_path)
-    check_output_folder(output)
-    evaluator = LandmarkEvaluator(_open_pictures(args), args.score_threshold)
-    detector = load_detector(args, score_threshold=min(args.score_threshold, LOWEST_SCORE))
-    evaluation, cells = _judge(evaluator, detector, args.sheet)
-    report = _report(args, argv, detector, evaluation)
+    lowest = min(args.score_threshold, LOWEST_SCORE)
+    with joined_processes() as processes:
+        with processes.one_error():
+            check_output_folder(output)
+            pictures = _open_pictures(args)
+        cache, model = predictions_for(
+            args,
+            pictures,
+            lambda: Predictor.of(load_detector(args, score_threshold=lowest, processes=processes)),
+            lowest_score=lowest,
+            detection={},
+            processes=processes,
+        )
+    if not processes.is_main:
+        return 0
+    judged = judge_pictures(
+        (
+            (pictures.annotation(index), cache[name].as_detections())
+            for index, name in enumerate(pictures.names)
+        ),
+        model.references,
+        score_threshold=args.score_threshold,
+        truth_camera=args.truth_camera,
+    )
+    evaluation = summarise(judged, args.score_threshold)
+    cells = _sheet_cells(pictures, cache, model.references, args.score_threshold, args.sheet)
+    seconds = time.perf_counter() - began
+    summary = _summary(args, _command(argv), pictures, cache, model, evaluation, seconds)
+    report = landmark_report(
+        "Faces against annotated landmarks",
+        f"{args.checkpoint} on {args.lmdb or args.json_list}: {len(pictures)} pictures,"
+        f" {evaluation.summary.faces} faces; scores above {args.score_threshold:g} count",
+        evaluation,
+        judged,
+        pictures,
+        cache,
+        model.references,
+        summary,
+    )
     _write_faces(output / "faces.csv", evaluation.faces)
     if cells:
         _write_sheet(output / "contact_sheet.png", cells)
-    write_json(output / "summary.json", report, indent=1)
+    write_report(output / "report.html", report)
+    summary.write(output / "summary.json")
     print(_table(evaluation.summary))
     print(f"results: {output}")
     return 0

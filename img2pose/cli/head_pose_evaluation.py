@@ -41,7 +41,7 @@ from img2pose.evaluation.head_sets import (
 )
 from img2pose.evaluation.pictures import PictureFiles
 from img2pose.evaluation.predicting import Predictor
-from img2pose.evaluation.predictions import PredictionCache
+from img2pose.evaluation.predictions import ModelNotes, PredictionCache
 from img2pose.evaluation.report import Plot, Report, Summary, Table, write_report
 from img2pose.files import check_output_folder, replace_when_complete, told_when_unwritable
 from img2pose.images import read_image
@@ -50,6 +50,7 @@ from img2pose.versions import package_versions
 # Proposals a level before suppression, and an image after it.
 DETECTION: Mapping[str, Any] = {"rpn_pre_nms_test": 500, "rpn_post_nms_test": 10}
 MAX_SIZE = 1400
+_SHOWN_SETTINGS = ("min_size", "max_size", "inference_profile", "match_published", *DETECTION)
 
 
 @dataclass(frozen=True)
@@ -116,13 +117,15 @@ def run_head_pose_evaluation(
             if args.skip_bad:
                 names = tqdm(heads.images, desc="decoding", unit="image", disable=None)
                 heads = without_unreadable_pictures(heads, names)
-        cache = _predict(args, heads, processes)
-        if processes.is_main:
-            _write_results(args, benchmark, heads, cache, command)
+        cache, model = _predict(args, heads, processes)
+    if processes.is_main:
+        _write_results(args, benchmark, heads, cache, model, command)
     return 0
 
 
-def _predict(args: argparse.Namespace, heads: HeadSet, processes: Processes) -> PredictionCache:
+def _predict(
+    args: argparse.Namespace, heads: HeadSet, processes: Processes
+) -> tuple[PredictionCache, ModelNotes]:
     def load() -> Predictor:
         detector = load_detector(
             args, score_threshold=LOWEST_SCORE, processes=processes, **DETECTION
@@ -144,12 +147,11 @@ def _write_results(
     benchmark: HeadBenchmark,
     heads: HeadSet,
     cache: PredictionCache,
+    model: ModelNotes,
     command: str,
 ) -> None:
-    if cache.model is None:
-        raise RuntimeError(f"{cache.folder}: no notes on the model after predicting")
     began = time.perf_counter()
-    references = cache.model.references
+    references = model.references
     truths, left_out = fit_truths(heads, references)
     found = {name: cache[name].as_detections() for name in heads.images}
     judged = judge_heads(truths, found, references)
@@ -157,7 +159,7 @@ def _write_results(
     cases = worst_cases(
         judged, lambda name: read_image(heads.images[name], upright=False), references
     )
-    seconds = _prediction_seconds(cache, heads) | {"scoring": time.perf_counter() - began}
+    seconds = {**cache.inference_seconds(), "scoring": time.perf_counter() - began}
     protocol = _protocol(benchmark, args, heads)
     summary = Summary(
         figures=judged.summary.to_dict() | {"found_at_iou_50": judged.found_at_iou_50},
@@ -172,11 +174,12 @@ def _write_results(
         },
         model={
             "checkpoint": args.checkpoint,
-            **cache.provenance,
-            "config": cache.model.config,
-            "references_sha256": references.sha256,
-            "device": cache.model.device,
-            "predicted_with": cache.model.versions,
+            "checkpoint_sha256": cache.provenance["checkpoint_sha256"],
+            "references_sha256": model.references.sha256,
+            **{name: model.config[name] for name in _SHOWN_SETTINGS},
+            "lowest_score": model.score_threshold,
+            "device": model.device,
+            "predicted_with": ", ".join(f"{name} {v}" for name, v in model.versions.items()),
         },
         command=command,
         seconds=seconds,
@@ -217,15 +220,6 @@ def _counted(left_out: Sequence[LeftOutHead]) -> dict[str, int]:
     return dict(Counter(out.reason for out in left_out))
 
 
-def _prediction_seconds(cache: PredictionCache, heads: HeadSet) -> dict[str, float | None]:
-    seconds = np.array([cache[name].seconds for name in heads.images])
-    return {
-        "prediction_mean": float(seconds.mean()),
-        "prediction_median": float(np.median(seconds)),
-        "prediction_total": float(seconds.sum()),
-    }
-
-
 def _protocol(benchmark: HeadBenchmark, args: argparse.Namespace, heads: HeadSet) -> dict[str, str]:
     return {
         "pictures": f"shorter side {args.min_size} pixels (published: {benchmark.min_size}), longer"
@@ -241,9 +235,8 @@ def _protocol(benchmark: HeadBenchmark, args: argparse.Namespace, heads: HeadSet
     }
 
 
-def _milliseconds(seconds: Mapping[str, float | None]) -> str:
-    median, mean = (1e3 * (seconds[f"prediction_{name}"] or 0.0) for name in ("median", "mean"))
-    return f"{median:.1f} (mean {mean:.1f})"
+def _median_milliseconds(seconds: Mapping[str, float | None]) -> str:
+    return f"{1e3 * (seconds['inference_median'] or 0.0):.1f}"
 
 
 def _key_figures(judged: JudgedHeads, seconds: Mapping[str, float | None]) -> list[tuple[str, str]]:
@@ -258,7 +251,7 @@ def _key_figures(judged: JudgedHeads, seconds: Mapping[str, float | None]) -> li
         ]
     if only.landmarks_by_box is not None:
         figures.append(("landmark error, found", f"{only.landmarks_by_box.mean:.4f}"))
-    return [*figures, ("milliseconds a picture, median", _milliseconds(seconds).split()[0])]
+    return [*figures, ("milliseconds a picture, median", _median_milliseconds(seconds))]
 
 
 def _write_table(
@@ -308,4 +301,4 @@ def _print_figures(
     ):
         if table is not None:
             _print_table(table)
-    print(f"\nmilliseconds a picture: median {_milliseconds(seconds)}")
+    print(f"\nmilliseconds a picture, median: {_median_milliseconds(seconds)}")

@@ -12,7 +12,7 @@ from img2pose.distributed import ALONE, Processes
 from img2pose.errors import InputError
 from img2pose.evaluation.pictures import NamedPictures, fingerprint
 from img2pose.evaluation.predicting import Predictor, predict_missing
-from img2pose.evaluation.predictions import PredictionCache
+from img2pose.evaluation.predictions import ModelNotes, PredictionCache
 from img2pose.versions import package_versions
 
 PREDICTIONS_FOLDER = "predictions"
@@ -99,7 +99,7 @@ def predictions_for(
     lowest_score: float,
     detection: Mapping[str, Any],
     processes: Processes = ALONE,
-) -> PredictionCache:
+) -> tuple[PredictionCache, ModelNotes]:
     """Predicts what OUTPUT_PATH/predictions lacks.
 
     Args:
@@ -112,7 +112,7 @@ def predictions_for(
         processes: Each has to call this.
 
     Returns:
-        The whole cache; its `model` and `provenance` are set.
+        The whole cache, and notes on the model that predicted.
 
     Raises:
         InputError: Bad input, or predictions of another model, other settings or pictures.
@@ -137,7 +137,7 @@ def predictions_for(
         overwrite=args.overwrite_predictions,
         processes=processes,
     )
-    predict_missing(
+    model = predict_missing(
         lambda: loaded or load(),
         pictures,
         cache,
@@ -145,4 +145,4 @@ def predictions_for(
         processes=processes,
     )
     cache.close()
-    return cache
+    return cache, model

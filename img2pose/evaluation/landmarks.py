@@ -1,7 +1,8 @@
 """Detections against annotated landmarks: recall, false positives, rotation, landmarks.
 
-The truth is a face's 68 (or 5) landmarks. Its pose is their EPnP fit (float64) in the camera of
-the detections, with the model's references; its box is made from that pose as in training.
+The truth is a face's 68 (or 5) landmarks. Its pose is their EPnP fit with the model's references,
+in float64 and in the camera of the detections unless labels as published are asked for; its box is
+made from that pose as in training.
 """
 
 from __future__ import annotations
@@ -13,20 +14,28 @@ from typing import Any
 import numpy as np
 
 from img2pose.data.annotations import Annotation
+from img2pose.data.labels import PoseCamera, solve_pose_in_box
 from img2pose.evaluation.metrics import (
+    area_under_cumulative,
     average_precision,
+    failure_rate,
     iou_matrix,
     landmark_error,
     match_detections,
     rotation_error_deg,
 )
-from img2pose.geometry import boxes_from_points, project_points, solve_pose
+from img2pose.geometry import boxes_from_points, pose_box_to_image, project_points, solve_pose
 from img2pose.references import PoseReferences
 from img2pose.types import FaceDetections
 
-PROTOCOL = {
-    "truth_pose": "EPnP (float64) of the annotated landmarks in the image's camera,"
+_TRUTH_POSE: dict[PoseCamera, str] = {
+    "image": "EPnP (float64) of the annotated landmarks in the image's camera,"
     " with the model's references",
+    "box": "EPnP (float32) of the annotated landmarks in the camera of the annotated box, as"
+    " published labels are made, with the model's references; then expressed in the image's camera",
+}
+PROTOCOL = {
+    "truth_pose": _TRUTH_POSE["image"],
     "truth_box": "bounds of the 68 reference points projected with the truth pose, scaled by 1.1"
     " and 1.1, lengthened by 0.3 on the forehead's side, clipped to the picture",
     "matching": "greedy by score: a detection takes the free face it overlaps most",
@@ -42,7 +51,14 @@ PROTOCOL = {
     " annotated ones, over the outer eye distance (points 36, 45), of the same faces",
     "landmark_error_of_truth": "the same for the truth pose of all faces with 68 points: what a"
     " rigid reference face leaves at best",
+    "landmark_failure_rate": "share of the faces with 68 points whose landmark error is above 0.08"
+    " or that were not found at IoU 0.5",
+    "landmark_area_under_curve": "area under the cumulative landmark error of the same faces from"
+    " 0 to 0.08, over 0.08",
 }
+
+LANDMARK_LIMIT = 0.08
+"""Share of the outer eye distance; a landmark error above it is a failure."""
 
 _MISSED_FACE_ERROR_DEG = 90.0
 _POSE_PARTS = ("rx", "ry", "rz", "tx", "ty", "tz")
@@ -130,6 +146,9 @@ class LandmarkSummary:
         landmark_error_mean: Share of the outer eye distance.
         landmark_error_median: The same.
         landmark_error_of_truth_mean: What the truth poses leave.
+        landmark_failure_rate: Share of the faces with 68 points, those not found included, whose
+            error is above `LANDMARK_LIMIT`.
+        landmark_area_under_curve: Under their cumulative errors up to there; 1 at best.
         score_threshold: Detections with a greater score count.
     """
 
@@ -149,6 +168,8 @@ class LandmarkSummary:
     landmark_error_mean: float | None
     landmark_error_median: float | None
     landmark_error_of_truth_mean: float | None
+    landmark_failure_rate: float | None
+    landmark_area_under_curve: float | None
     score_threshold: float
 
     def to_dict(self) -> dict[str, int | float | None]:
@@ -179,8 +200,39 @@ class _Truth:
     boxes_without_pose: np.ndarray
 
 
+def protocol(truth_camera: PoseCamera) -> dict[str, str]:
+    """`PROTOCOL` with the truth that is asked for."""
+    return {**PROTOCOL, "truth_pose": _TRUTH_POSE[truth_camera]}
+
+
+def _fit_pose(
+    reference: np.ndarray,
+    landmarks: np.ndarray,
+    box: np.ndarray,
+    intrinsics: np.ndarray,
+    truth_camera: PoseCamera,
+) -> np.ndarray | None:
+    """(6,) in the camera of `intrinsics`; None where no pose before the camera fits."""
+    try:
+        if truth_camera == "box":
+            whole = np.trunc(box)
+            if not (whole[2:] > whole[:2]).all():
+                return None
+            in_box = solve_pose_in_box(reference, landmarks, whole)
+            pose = np.asarray(pose_box_to_image(in_box[None], whole[None], intrinsics))[0]
+        else:
+            pose = solve_pose(reference, landmarks, intrinsics)
+    except ValueError:
+        return None
+    # EPnP may also answer with a face behind the camera.
+    return pose if np.isfinite(pose).all() and pose[5] > 0 else None
+
+
 def _fit_truth(
-    annotation: Annotation, detections: FaceDetections, references: PoseReferences
+    annotation: Annotation,
+    detections: FaceDetections,
+    references: PoseReferences,
+    truth_camera: PoseCamera,
 ) -> _Truth:
     indices: list[int] = []
     poses: list[np.ndarray] = []
@@ -188,12 +240,9 @@ def _fit_truth(
         if not annotation.has_landmarks[face]:
             continue
         reference = references.points_68 if len(points) == 68 else references.points_5
-        try:
-            pose = solve_pose(reference, points, detections.intrinsics)
-        except ValueError:
-            continue
-        # EPnP may also answer with a face behind the camera.
-        if pose[5] <= 0:
+        box = annotation.boxes_xyxy[face]
+        pose = _fit_pose(reference, points, box, detections.intrinsics, truth_camera)
+        if pose is None:
             continue
         poses.append(pose)
         indices.append(face)
@@ -220,6 +269,7 @@ class JudgedPicture:
         scores: (N,) float64, of the detections that count in the average precision: all but those
             on faces without a pose.
         correct: (N,) bool, whether each of these found a face.
+        detections: (N,) int64, which of the picture's detections they are.
     """
 
     faces: tuple[FaceResult, ...]
@@ -227,6 +277,7 @@ class JudgedPicture:
     false_positives: int
     scores: np.ndarray
     correct: np.ndarray
+    detections: np.ndarray
 
 
 def _mean(values: Sequence[float]) -> float | None:
@@ -237,7 +288,8 @@ def _median(values: Sequence[float]) -> float | None:
     return float(np.median(values)) if values else None
 
 
-def _known(values: Iterable[float | None]) -> list[float]:
+def known_values(values: Iterable[float | None]) -> list[float]:
+    """Those that are there."""
     return [value for value in values if value is not None]
 
 
@@ -299,8 +351,9 @@ def _judge_picture(
     detections: FaceDetections,
     references: PoseReferences,
     score_threshold: float,
+    truth_camera: PoseCamera,
 ) -> JudgedPicture:
-    truth = _fit_truth(annotation, detections, references)
+    truth = _fit_truth(annotation, detections, references, truth_camera)
     ious = iou_matrix(detections.boxes, truth.boxes)
     confident = detections.scores > score_threshold
     # Detections choose by falling score, so those below the threshold take no face from others.
@@ -332,6 +385,7 @@ def _judge_picture(
         int((confident & counts & ~correct).sum()),
         detections.scores[counts],
         correct[counts],
+        np.flatnonzero(counts),
     )
 
 
@@ -340,6 +394,7 @@ def judge_pictures(
     references: PoseReferences,
     *,
     score_threshold: float = 0.5,
+    truth_camera: PoseCamera = "image",
 ) -> list[JudgedPicture]:
     """Judges detections, each picture for itself (see `PROTOCOL`).
 
@@ -348,12 +403,13 @@ def judge_pictures(
             average precision only; faces that the annotation leaves out count as false positives.
         references: The reference face of the predicted poses.
         score_threshold: Detections with a greater score count.
+        truth_camera: Where the landmarks are fitted.
 
     Returns:
         One for each picture, in their order.
     """
     return [
-        _judge_picture(annotation, detections, references, score_threshold)
+        _judge_picture(annotation, detections, references, score_threshold, truth_camera)
         for annotation, detections in pictures
     ]
 
@@ -371,8 +427,9 @@ def summarise(judged: Sequence[JudgedPicture], score_threshold: float = 0.5) -> 
     faces = tuple(face for picture in judged for face in picture.faces)
     found = sum(face.found_at_50 for face in faces)
     false_positives = sum(picture.false_positives for picture in judged)
-    rotation_errors = _known(face.rotation_error_deg for face in faces)
-    landmark_errors = _known(face.landmark_error for face in faces)
+    rotation_errors = known_values(face.rotation_error_deg for face in faces)
+    landmark_errors = known_values(face.landmark_error for face in faces)
+    errors_of_truth = known_values(face.landmark_error_of_truth for face in faces)
     summary = LandmarkSummary(
         pictures=len(judged),
         faces=len(faces),
@@ -393,7 +450,13 @@ def summarise(judged: Sequence[JudgedPicture], score_threshold: float = 0.5) -> 
         rotation_error_deg_mean_missed_as_90=_mean([_bounded_rotation_error(f) for f in faces]),
         landmark_error_mean=_mean(landmark_errors),
         landmark_error_median=_median(landmark_errors),
-        landmark_error_of_truth_mean=_mean(_known(f.landmark_error_of_truth for f in faces)),
+        landmark_error_of_truth_mean=_mean(errors_of_truth),
+        landmark_failure_rate=failure_rate(
+            np.array(landmark_errors), len(errors_of_truth), LANDMARK_LIMIT
+        ),
+        landmark_area_under_curve=area_under_cumulative(
+            np.array(landmark_errors), len(errors_of_truth), LANDMARK_LIMIT
+        ),
         score_threshold=score_threshold,
     )
     return LandmarkEvaluation(faces, summary)

@@ -203,6 +203,19 @@ class StoredPictures:
         return decode_image(record.image_bytes, self._store.where(index), upright=False)
 
 
+def truth_fingerprint(pictures: PictureSource) -> str:
+    """SHA-256 of all boxes, landmarks and head angles, in the order of the pictures."""
+    total = hashlib.sha256()
+    for index, name in enumerate(pictures.names):
+        total.update(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest())
+        annotation = pictures.annotation(index)
+        for values in (annotation.boxes_xyxy, *annotation.landmarks, *annotation.head_angles):
+            known = np.zeros(0) if values is None else np.asarray(values, dtype="<f8")
+            total.update(f"{known.shape}".encode())
+            total.update(known.tobytes())
+    return total.hexdigest()
+
+
 def fingerprint(pictures: NamedPictures) -> str:
     """SHA-256 of the names and image files, whatever their order.
 

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import re
+import statistics
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -216,6 +217,8 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _shortened(value: Any) -> str:
+    if value is None:
+        return "none given"
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
 
@@ -376,6 +379,14 @@ class PredictionCache:
                 raise
         self._own_length += len(line)
         self._predictions[name] = prediction
+
+    def inference_seconds(self) -> dict[str, float | None]:
+        """`inference_total` and `inference_median` of a picture; None without pictures."""
+        seconds = [prediction.seconds for prediction in self._predictions.values()]
+        return {
+            "inference_total": sum(seconds),
+            "inference_median": statistics.median(seconds) if seconds else None,
+        }
 
     def note_model(self, model: ModelNotes) -> None:
         """Keeps notes on the model, unless there are some already."""

@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import lmdb
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
+from img2pose.cli import evaluate_landmarks
 from img2pose.cli.evaluate_landmarks import main
 from img2pose.data.annotations import Annotation, write_annotation, write_annotation_list
 from img2pose.data.store import Record, StoreMeta, write_store
@@ -75,17 +77,22 @@ def test_figures_rows_and_sheet_are_written(
         "summary.json",
         "faces.csv",
         "contact_sheet.png",
+        "report.html",
+        "predictions",
     }
     report = json.loads(Path("out/summary.json").read_text())
     figures = report["figures"]
     assert (figures["pictures"], figures["faces"]) == (3, 2)
     assert figures["score_threshold"] == 0.1
     assert figures["false_positives"] > 0
-    assert report["checkpoint_sha256"] == hashlib.sha256(Path("model.pth").read_bytes()).hexdigest()
+    assert (
+        report["model"]["checkpoint_sha256"]
+        == hashlib.sha256(Path("model.pth").read_bytes()).hexdigest()
+    )
     assert report["command"].startswith("scripts/evaluate_landmarks.py --checkpoint model.pth")
     assert report["versions"]["torch"]
     assert "rotation_error_deg" in report["protocol"]
-    assert (report["min_size"], report["max_size"]) == (96, 192)
+    assert (report["model"]["min_size"], report["model"]["max_size"]) == (96, 192)
     with open("out/faces.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["image"] for row in rows] == ["p0.png", "p1.png"]
@@ -98,9 +105,10 @@ def test_figures_rows_and_sheet_are_written(
 def test_a_store_gives_the_figures_of_its_list(folder: Path) -> None:
     assert main([*FLAGS, *LIST, "--min_size", "64"]) == 0
     first = json.loads(Path("out/summary.json").read_text())
-    assert first["min_size"] == 64
-    assert main([*FLAGS, "--lmdb", "list.lmdb", "--min_size", "64"]) == 0
-    second = json.loads(Path("out/summary.json").read_text())
+    assert first["model"]["min_size"] == 64
+    arguments = ["--lmdb", "list.lmdb", "--min_size", "64", "--output_path", "stored"]
+    assert main([*FLAGS, *arguments]) == 0
+    second = json.loads(Path("stored/summary.json").read_text())
     assert first["figures"] == second["figures"]
     assert not Path("out/contact_sheet.png").exists()
 
@@ -117,6 +125,65 @@ def test_the_command_gives_the_figures_and_the_sheet_that_training_gets(folder: 
     }
     sheet = prediction_sheet(pictures, detector, 2, score_threshold=0.1)
     np.testing.assert_array_equal(np.asarray(Image.open("out/contact_sheet.png")), sheet)
+
+
+def test_predictions_are_kept_and_scored_again_without_the_model(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def figures() -> dict[str, Any]:
+        figures: dict[str, Any] = json.loads(Path("out/summary.json").read_text())["figures"]
+        return figures
+
+    assert main([*FLAGS, *LIST, "--score_threshold", "0.1"]) == 0
+    first, rows = figures(), Path("out/faces.csv").read_bytes()
+    part = Path("out/predictions/part_0.jsonl")
+    predicted = part.read_bytes()
+    # As a kill leaves it: a whole line and a part of another.
+    kept = predicted[: predicted.index(b"\n") + 1]
+    part.write_bytes(predicted[: len(kept) + 40])
+    assert main([*FLAGS, *LIST, "--score_threshold", "0.1"]) == 0
+    assert (figures(), Path("out/faces.csv").read_bytes()) == (first, rows)
+    predicted = part.read_bytes()
+    assert predicted.startswith(kept)
+    assert predicted.count(b"\n") == 3
+    with monkeypatch.context() as patch:
+
+        def refuse(*_: object, **__: object) -> None:
+            raise AssertionError("the model is loaded again")
+
+        patch.setattr(evaluate_landmarks, "load_detector", refuse)
+        assert main([*FLAGS, *LIST, "--score_threshold", "0.9", "--truth_camera", "box"]) == 0
+        assert figures()["false_positives"] < first["false_positives"]
+        assert figures()["landmark_error_of_truth_mean"] != first["landmark_error_of_truth_mean"]
+        protocol = json.loads(Path("out/summary.json").read_text())["protocol"]
+        assert "camera of the annotated box" in protocol["truth_pose"]
+    capsys.readouterr()
+    for arguments, named in (
+        (["--min_size", "64"], "another min_size"),
+        (["--score_threshold", "0.01"], "another lowest_score"),
+    ):
+        assert main([*FLAGS, *LIST, *arguments]) == 2
+        assert named in capsys.readouterr().err
+    assert part.read_bytes() == predicted
+    assert main([*FLAGS, *LIST, "--min_size", "64", "--overwrite_predictions"]) == 0
+    assert part.read_bytes() != predicted
+
+
+def test_another_picture_under_the_same_name_is_refused_but_other_truth_is_scored(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*FLAGS, *LIST]) == 0
+    before = json.loads(Path("out/summary.json").read_text())["data"]
+    write_annotation("p0.json", Annotation("p0.png", np.zeros((0, 4)), (), Path("p0.json")))
+    assert main([*FLAGS, *LIST]) == 0
+    summary = json.loads(Path("out/summary.json").read_text())
+    assert summary["figures"]["faces"] == 1
+    assert summary["data"]["images_sha256"] == before["images_sha256"]
+    assert summary["data"]["truth_sha256"] != before["truth_sha256"]
+    Image.new("RGB", SIZE_HW[::-1]).save("images/p0.png")
+    capsys.readouterr()
+    assert main([*FLAGS, *LIST]) == 2
+    assert "images_sha256" in capsys.readouterr().err
 
 
 def test_a_damaged_record_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,6 +208,8 @@ def test_a_damaged_record_is_named(folder: Path, capsys: pytest.CaptureFixture[s
         (["--lmdb", "list.lmdb", "--dataset_path", "images"], "--dataset_path"),
         ([*LIST, "--checkpoint", "list.txt"], "list.txt"),
         ([*LIST, "--sheet", "-1"], "--sheet"),
+        ([*LIST, "--batch_size", "0"], "--batch_size"),
+        ([*LIST, "--checkpoint", "gone.pth"], "gone.pth"),
         ([*LIST, "--score_threshold", "2"], "--score_threshold"),
         ([*LIST, "--output_path", "list.txt"], "list.txt"),
         (["--json_list", "damaged.txt", "--dataset_path", "images"], "damaged.png"),

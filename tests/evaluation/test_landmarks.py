@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from img2pose.data.annotations import Annotation
+from img2pose.data.labels import POSE_CAMERAS, fit_labels
 from img2pose.evaluation.landmarks import (
     FaceResult,
     evaluate_faces,
@@ -240,3 +242,34 @@ def test_results_are_plain_rows_and_json(references: PoseReferences) -> None:
     assert rows[0]["found_at_50"] == 1
     assert rows[0]["predicted_pose_tz"] == pytest.approx(12)
     assert rows[1]["predicted_pose_tz"] is None
+
+
+def test_truth_in_the_box_is_the_label_that_training_gets(references: PoseReferences) -> None:
+    annotation = annotation_of(POSES, references)
+    # Other than a rigid face projects, so that the two cameras disagree.
+    rng = np.random.default_rng(0)
+    points = tuple(points + rng.normal(0, 1.5, points.shape) for points in annotation.landmarks)
+    annotation = replace(annotation, landmarks=points)
+    labels = fit_labels(annotation, SIZE_HW, references, "box").poses_in_image
+    found = detections_of(labels, [0.9, 0.8], references)
+    in_box, in_image = (
+        judge_pictures([(annotation, found)], references, truth_camera=camera)[0].faces
+        for camera in POSE_CAMERAS
+    )
+    np.testing.assert_allclose([face.truth_pose for face in in_box], labels)
+    assert all(face.rotation_error_deg == pytest.approx(0, abs=1e-4) for face in in_box)
+    assert all((face.rotation_error_deg or 0) > 0.1 for face in in_image)
+    # A box without an area has no camera.
+    flat = replace(annotation, boxes_xyxy=np.trunc(annotation.boxes_xyxy)[:, [0, 1, 0, 1]])
+    assert judge_pictures([(flat, found)], references, truth_camera="box")[0].faces == ()
+    assert len(judge_pictures([(flat, found)], references)[0].faces) == 2
+
+
+def test_failures_count_faces_that_were_not_found(references: PoseReferences) -> None:
+    found = detections_of(POSES[:1], [0.9], references)
+    summary = evaluate_faces([(annotation_of(POSES, references), found)], references).summary
+    assert summary.landmark_failure_rate == 0.5
+    assert summary.landmark_area_under_curve == pytest.approx(0.5, abs=1e-6)
+    nobody = detections_of(POSES[:0], [], references)
+    none = evaluate_faces([(annotation_of(POSES[:0], references), nobody)], references).summary
+    assert none.landmark_failure_rate is none.landmark_area_under_curve is None

@@ -5,11 +5,16 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from img2pose.evaluation.metrics import (
+    area_under_cumulative,
     average_precision,
+    band_numbers,
+    cumulative_errors,
+    failure_rate,
     iou_matrix,
     landmark_error,
     landmark_error_by_box,
     match_detections,
+    precision_and_recall,
     rotation_error_deg,
     wrapped_difference_deg,
 )
@@ -117,3 +122,34 @@ def test_landmark_error_by_box_of_a_known_shift() -> None:
     # Five pixels over the square root of 40 x 10.
     np.testing.assert_allclose(landmark_error_by_box(moved, annotated), [0.25, 0])
     assert np.isinf(landmark_error_by_box(moved[0], np.zeros((68, 2))))
+
+
+def test_precision_and_recall_at_every_score() -> None:
+    scores, correct = np.array([0.5, 0.9, 0.5, 0.7]), np.array([True, True, False, False])
+    thresholds, precision, recall = precision_and_recall(scores, correct, 4)
+    np.testing.assert_array_equal(thresholds, [0.9, 0.7, 0.5])
+    # The two of one score come together, whatever their order.
+    np.testing.assert_allclose(precision, [1, 1 / 2, 2 / 4])
+    np.testing.assert_allclose(recall, [1 / 4, 1 / 4, 2 / 4])
+    assert [len(values) for values in precision_and_recall(np.zeros(0), np.zeros(0), 1)] == [0] * 3
+
+
+def test_cumulative_errors_count_those_that_have_none() -> None:
+    errors = np.array([0.06, 0.02, 0.1])
+    x, shares = cumulative_errors(errors, 4)
+    np.testing.assert_array_equal(x, [0, 0.02, 0.06, 0.1])
+    np.testing.assert_array_equal(shares, [0, 0.25, 0.5, 0.75])
+    # (0.06 + 0.02) / 0.08 of four.
+    assert area_under_cumulative(errors, 4, 0.08) == pytest.approx(0.25)
+    # By the steps themselves: 0.25 from 0.02 to 0.06 and 0.5 from there to 0.08.
+    assert pytest.approx(0.25) == (0.04 * 0.25 + 0.02 * 0.5) / 0.08
+    assert failure_rate(errors, 4, 0.08) == 0.5
+    assert failure_rate(errors, 4, 0.1) == 0.25
+    assert area_under_cumulative(np.zeros(2), 2, 0.08) == 1
+    assert area_under_cumulative(np.zeros(0), 0, 0.08) is failure_rate(np.zeros(0), 0, 0.08) is None
+
+
+def test_bands_hold_their_lower_edge_and_the_last_one_both() -> None:
+    values = np.array([-1, 0, 14.9, 15, 90, 90.1, np.nan])
+    np.testing.assert_array_equal(band_numbers(values, (0, 15, 90)), [-1, 0, 0, 1, 1, -1, -1])
+    np.testing.assert_array_equal(band_numbers(np.array([7, 1e9]), (0, 8, np.inf)), [0, 1])

@@ -7,7 +7,15 @@ import pytest
 
 from img2pose.data.store import PoseStore
 from img2pose.evaluation.pictures import StoredPictures
-from img2pose.evaluation.sheets import evenly_spaced, prediction_cell, prediction_sheet
+from img2pose.evaluation.sheets import (
+    crop_detections,
+    evenly_spaced,
+    face_cell,
+    prediction_cell,
+    prediction_sheet,
+    window_around,
+)
+from img2pose.geometry import image_intrinsics, project_points
 from img2pose.inference.detector import Detector
 from img2pose.models.img2pose import Img2Pose
 from img2pose.references import PoseReferences
@@ -73,3 +81,42 @@ def test_a_sheet_without_pictures_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match="at least one picture"):
         prediction_sheet(pictures, Detector(small_model), 0)
+
+
+def test_faces_of_a_crop_lie_where_they_lay(references: PoseReferences) -> None:
+    camera = image_intrinsics(120, 160)
+    poses = np.array([[0.1, 0.2, 0.3, 0.5, -0.4, 9.0]])
+    boxes = np.array([[60.0, 30, 90, 70]])
+    whole = FaceDetections(poses, boxes, np.array([0.9]), camera, (120, 160))
+    window = window_around(boxes[0], (120, 160), margin=0.5)
+    # 40 high, so 40 on each side of the middle, where the picture does not end.
+    np.testing.assert_array_equal(window, [35, 10, 115, 90])
+    np.testing.assert_array_equal(window_around(boxes[0], (120, 160), 9), [0, 0, 160, 120])
+    crop = crop_detections(whole, window, 2.5)
+    assert crop.size_hw == (200, 200)
+    points = project_points(references.points_68, poses, camera)
+    inside = project_points(references.points_68, crop.poses, crop.intrinsics)
+    np.testing.assert_allclose(inside, 2.5 * (points - window[:2]))
+    np.testing.assert_allclose(crop.boxes, 2.5 * (boxes - [35, 10, 35, 10]))
+
+
+def test_a_face_is_shown_large_with_its_true_box(
+    pictures: StoredPictures, references: PoseReferences
+) -> None:
+    annotation, picture = pictures[0]
+    size_hw = (picture.shape[0], picture.shape[1])
+    nobody = FaceDetections(
+        np.zeros((0, 6)), np.zeros((0, 4)), np.zeros(0), image_intrinsics(*size_hw), size_hw
+    )
+    box = annotation.boxes_xyxy[0]
+    shown, without = (
+        face_cell(picture, annotation, nobody, references, box, box_is_truth=truth, cell=200)
+        for truth in (True, False)
+    )
+    assert shown.shape == (200, 200, 3)
+    changed = (shown != without).any(-1)
+    ys, xs = np.nonzero(changed)
+    window = window_around(box, size_hw)
+    scale = 200 / max(window[2:] - window[:2])
+    # The outline of the line lies outside of the box.
+    np.testing.assert_allclose([np.ptp(xs), np.ptp(ys)], scale * (box[2:] - box[:2]), atol=8)
