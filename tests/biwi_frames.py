@@ -36,7 +36,9 @@ def write_biwi(folder: Path, poses: np.ndarray, frames_each: int = 2) -> list[st
     for index, pose in enumerate(poses):
         name = f"{1 + index // frames_each:02d}/frame_{3 + index % frames_each:05d}"
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        image = render_head(pose, SIZE_HW, np.random.default_rng(index))
+        # As in a laboratory: no pattern that detectors take for faces.
+        wall = np.full((*SIZE_HW, 3), (200, 195, 185), dtype=np.uint8)
+        image = render_head(pose, SIZE_HW, np.random.default_rng(index), wall)
         cv2.imwrite(str(folder / f"{name}_rgb.png"), image[..., ::-1])
         text = pose_text(rotvec_to_matrix(pose[:3]), (UNIT_MM * pose[3:]).tolist())
         (folder / f"{name}_pose.txt").write_text(text)
