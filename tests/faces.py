@@ -13,14 +13,20 @@ from img2pose.references import PoseReferences, default_mesh
 from sim3dr import Mesh, light_meshes, rasterize
 
 
-def render_head(pose: np.ndarray, size_hw: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """(H, W, 3) uint8 RGB: the head in a pose before a blurred pattern."""
+def render_head(
+    pose: np.ndarray,
+    size_hw: tuple[int, int],
+    rng: np.random.Generator,
+    background: np.ndarray | None = None,
+) -> np.ndarray:
+    """(H, W, 3) uint8 RGB: the head in a pose before a background, by default a blurred pattern."""
     mesh = default_mesh()
     in_camera = mesh.vertices @ rotvec_to_matrix(pose[:3]).T + pose[3:]
     skin = rng.uniform([150, 100, 80], [250, 200, 180])
     (head,) = light_meshes([Mesh(in_camera, mesh.triangles, skin)])
-    pattern = rng.integers(0, 256, (size_hw[0] // 8, size_hw[1] // 8, 3)).astype(np.uint8)
-    background = cv2.resize(pattern, size_hw[::-1], interpolation=cv2.INTER_CUBIC)
+    if background is None:
+        pattern = rng.integers(0, 256, (size_hw[0] // 8, size_hw[1] // 8, 3)).astype(np.uint8)
+        background = cv2.resize(pattern, size_hw[::-1], interpolation=cv2.INTER_CUBIC)
     camera = image_intrinsics(*size_hw)
     image = rasterize(head, *size_hw, background, intrinsics=camera).image
     return image.clip(0, 255).astype(np.uint8)

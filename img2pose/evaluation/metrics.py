@@ -12,21 +12,24 @@ from img2pose.geometry import geodesic_angle, rotvec_to_matrix
 OUTER_EYE_CORNERS = (36, 45)
 
 
-def iou_matrix(boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:
-    """Intersection over union of every pair of boxes, sides being edges, not pixels.
+def iou_matrix(boxes_a: np.ndarray, boxes_b: np.ndarray, *, inclusive: bool = False) -> np.ndarray:
+    """Intersection over union of every pair of boxes.
 
     Args:
         boxes_a: (N, 4) left, top, right, bottom.
         boxes_b: (M, 4).
+        inclusive: Sides are the first and last pixel, so that each is a pixel longer, as older
+            protocols count; otherwise they are edges.
 
     Returns:
         (N, M) in 0..1; 0 where both boxes are empty or inverted.
     """
     a = np.asarray(boxes_a, dtype=np.float64).reshape(-1, 1, 4)
     b = np.asarray(boxes_b, dtype=np.float64).reshape(1, -1, 4)
-    overlap = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    pixel = 1.0 if inclusive else 0.0
+    overlap = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]) + pixel
     intersection = overlap.clip(min=0).prod(-1)
-    areas = [(boxes[..., 2:] - boxes[..., :2]).clip(min=0).prod(-1) for boxes in (a, b)]
+    areas = [(boxes[..., 2:] - boxes[..., :2] + pixel).clip(min=0).prod(-1) for boxes in (a, b)]
     union = areas[0] + areas[1] - intersection
     ious: np.ndarray = np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
     return ious
@@ -71,6 +74,12 @@ def rotation_error_deg(poses_a: np.ndarray, poses_b: np.ndarray) -> np.ndarray:
     return degrees
 
 
+def wrapped_difference_deg(differences_deg: np.ndarray) -> np.ndarray:
+    """Differences of angles as the shorter way round: (...) degrees -> (...) in 0..180."""
+    wrapped: np.ndarray = np.abs((np.asarray(differences_deg, np.float64) + 180) % 360 - 180)
+    return wrapped
+
+
 def landmark_error(points: np.ndarray, annotated: np.ndarray) -> np.ndarray:
     """Mean distance of 68 points to their annotation, over the annotated outer eye distance.
 
@@ -81,10 +90,32 @@ def landmark_error(points: np.ndarray, annotated: np.ndarray) -> np.ndarray:
     Returns:
         (...), a share of the outer eye distance; infinite where that is 0.
     """
-    points, annotated = np.asarray(points, np.float64), np.asarray(annotated, np.float64)
+    annotated = np.asarray(annotated, np.float64)
     left, right = OUTER_EYE_CORNERS
     unit = np.linalg.norm(annotated[..., left, :] - annotated[..., right, :], axis=-1)
-    distance = np.linalg.norm(points - annotated, axis=-1).mean(-1)
+    return _mean_distance_in_units(points, annotated, unit)
+
+
+def landmark_error_by_box(points: np.ndarray, annotated: np.ndarray) -> np.ndarray:
+    """Mean distance of points to their annotation, over the size of the annotated points' bounds.
+
+    Args:
+        points: (..., P, 2) pixels.
+        annotated: (..., P, 2) pixels.
+
+    Returns:
+        (...), a share of the square root of the bounding box's area; infinite where that is 0.
+
+    Source: the normalisation that AFLW2000-3D's results are stated in (Zhu et al., CVPR 2016).
+    """
+    annotated = np.asarray(annotated, np.float64)
+    return _mean_distance_in_units(points, annotated, np.sqrt(np.ptp(annotated, axis=-2).prod(-1)))
+
+
+def _mean_distance_in_units(
+    points: np.ndarray, annotated: np.ndarray, unit: np.ndarray
+) -> np.ndarray:
+    distance = np.linalg.norm(np.asarray(points, np.float64) - annotated, axis=-1).mean(-1)
     error: np.ndarray = np.divide(
         distance, unit, out=np.full_like(distance, np.inf), where=unit > 0
     )

@@ -12,9 +12,11 @@ from img2pose.evaluation.metrics import (
     failure_rate,
     iou_matrix,
     landmark_error,
+    landmark_error_by_box,
     match_detections,
     precision_and_recall,
     rotation_error_deg,
+    wrapped_difference_deg,
 )
 
 
@@ -30,6 +32,16 @@ def test_iou_of_fractional_boxes_counts_edges_not_pixels() -> None:
 
 def test_iou_of_inverted_boxes_is_zero() -> None:
     assert iou_matrix([[10, 10, 0, 0]], [[0, 0, 10, 10]]) == 0
+
+
+def test_inclusive_sides_are_a_pixel_longer() -> None:
+    # 11 x 11 pixels each, 6 of 11 columns shared: 66 / (242 - 66).
+    a = np.array([[0, 0, 10, 10]])
+    assert iou_matrix(a, [[5, 0, 15, 10]], inclusive=True) == pytest.approx(66 / 176)
+    # One column of pixels is shared where edges only touch.
+    assert iou_matrix(a, [[10, 0, 20, 10]], inclusive=True) == pytest.approx(11 / 231)
+    assert iou_matrix(a, [[11, 0, 20, 10]], inclusive=True) == 0
+    assert iou_matrix(a, [[4, 4, 4, 4]], inclusive=True) == pytest.approx(1 / 121)
 
 
 @pytest.mark.parametrize(("first", "second"), [(0, 3), (2, 0), (0, 0)])
@@ -83,6 +95,33 @@ def test_average_precision_of_known_rankings() -> None:
     assert average_precision([0.7, 0.9, 0.8], [True, True, False], 2) == pytest.approx(5 / 6)
     # A wrong first detection: the envelope is 2/3 throughout.
     assert average_precision([0.9, 0.8, 0.7], [False, True, True], 2) == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("difference", "wrapped"),
+    [
+        (0, 0),
+        (90, 90),
+        (-90, 90),
+        (180, 180),
+        (-180, 180),
+        (358, 2),
+        (-358, 2),
+        (190, 170),
+        (720, 0),
+    ],
+)
+def test_differences_of_angles_the_shorter_way_round(difference: float, wrapped: float) -> None:
+    assert wrapped_difference_deg(np.array(difference)) == pytest.approx(wrapped)
+
+
+def test_landmark_error_by_box_of_a_known_shift() -> None:
+    annotated = np.zeros((2, 68, 2))
+    annotated[:, 1] = [40, 10]
+    moved = annotated + np.array([[[3, 4]], [[0, 0]]])
+    # Five pixels over the square root of 40 x 10.
+    np.testing.assert_allclose(landmark_error_by_box(moved, annotated), [0.25, 0])
+    assert np.isinf(landmark_error_by_box(moved[0], np.zeros((68, 2))))
 
 
 def test_precision_and_recall_at_every_score() -> None:

@@ -1,0 +1,303 @@
+"""What the commands that judge head poses share; each benchmark has a command of its own."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import shlex
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from img2pose.cli.model_arguments import add_model_arguments, load_detector
+from img2pose.cli.prediction_arguments import add_prediction_arguments, predictions_for
+from img2pose.distributed import Processes, joined_processes
+from img2pose.evaluation.evaluators import LOWEST_SCORE
+from img2pose.evaluation.head_judging import JudgedHeads, judge_heads
+from img2pose.evaluation.head_pose import PROTOCOL
+from img2pose.evaluation.head_report import (
+    PublishedFigures,
+    angle_table,
+    draw_plots,
+    landmark_table,
+    left_out_table,
+    report_sections,
+    translation_table,
+    worst_cases,
+    yaw_band_table,
+)
+from img2pose.evaluation.head_sets import (
+    HeadSet,
+    LeftOutHead,
+    fit_truths,
+    without_unreadable_pictures,
+)
+from img2pose.evaluation.pictures import PictureFiles
+from img2pose.evaluation.predicting import Predictor
+from img2pose.evaluation.predictions import ModelNotes, PredictionCache
+from img2pose.evaluation.report import Plot, Report, Summary, Table, write_report
+from img2pose.files import check_output_folder, replace_when_complete, told_when_unwritable
+from img2pose.images import read_image
+from img2pose.versions import package_versions
+
+# Proposals a level before suppression, and an image after it.
+DETECTION: Mapping[str, Any] = {"rpn_pre_nms_test": 500, "rpn_post_nms_test": 10}
+MAX_SIZE = 1400
+_SHOWN_SETTINGS = ("min_size", "max_size", "inference_profile", "match_published", *DETECTION)
+
+
+@dataclass(frozen=True)
+class HeadBenchmark:
+    """A benchmark's command.
+
+    Attributes:
+        name: In the report.
+        script: The command's file.
+        min_size: Shorter side of its protocol in pixels.
+        published: What img2pose's authors state.
+        read: Reads the data set that the flags name.
+    """
+
+    name: str
+    script: str
+    min_size: int
+    published: PublishedFigures
+    read: Callable[[argparse.Namespace], HeadSet]
+
+
+def add_head_pose_arguments(parser: argparse.ArgumentParser, min_size: int) -> None:
+    """Adds the flags that all head-pose commands have."""
+    parser.add_argument("--output_path", required=True, help="folder for the results")
+    parser.add_argument(
+        "--allow_outside",
+        action="store_true",
+        help="take images that lie outside --dataset_path (absolute paths, .., links)",
+    )
+    parser.add_argument(
+        "--skip-bad",
+        "--skip_bad",
+        action="store_true",
+        help="leave out pictures that are damaged or whose labels cannot be used, and say which,"
+        " instead of stopping; every picture is then decoded once more, first",
+    )
+    add_model_arguments(parser)
+    add_prediction_arguments(parser)
+    parser.set_defaults(min_size=str(min_size), max_size=str(MAX_SIZE))
+
+
+def run_head_pose_evaluation(
+    args: argparse.Namespace, argv: Sequence[str] | None, benchmark: HeadBenchmark
+) -> int:
+    """Predicts, unless that was done, judges and writes the results.
+
+    Args:
+        args: Parsed flags.
+        argv: The command line, None: the process's.
+        benchmark: Whose command it is.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        InputError: Bad input.
+        OutputError: The results cannot be written.
+    """
+    command = shlex.join([f"scripts/{benchmark.script}", *(sys.argv[1:] if argv is None else argv)])
+    with joined_processes() as processes:
+        with processes.one_error():
+            check_output_folder(args.output_path)
+            heads = benchmark.read(args)
+            if args.skip_bad:
+                names = tqdm(heads.images, desc="decoding", unit="image", disable=None)
+                heads = without_unreadable_pictures(heads, names)
+        cache, model = _predict(args, heads, processes)
+    if processes.is_main:
+        _write_results(args, benchmark, heads, cache, model, command)
+    return 0
+
+
+def _predict(
+    args: argparse.Namespace, heads: HeadSet, processes: Processes
+) -> tuple[PredictionCache, ModelNotes]:
+    def load() -> Predictor:
+        detector = load_detector(
+            args, score_threshold=LOWEST_SCORE, processes=processes, **DETECTION
+        )
+        return Predictor.of(detector)
+
+    return predictions_for(
+        args,
+        PictureFiles(heads.images),
+        load,
+        lowest_score=LOWEST_SCORE,
+        detection=DETECTION,
+        processes=processes,
+    )
+
+
+def _write_results(
+    args: argparse.Namespace,
+    benchmark: HeadBenchmark,
+    heads: HeadSet,
+    cache: PredictionCache,
+    model: ModelNotes,
+    command: str,
+) -> None:
+    began = time.perf_counter()
+    references = model.references
+    truths, left_out = fit_truths(heads, references)
+    found = {name: cache[name].as_detections() for name in heads.images}
+    judged = judge_heads(truths, found, references)
+    plots = draw_plots(judged)
+    cases = worst_cases(
+        judged, lambda name: read_image(heads.images[name], upright=False), references
+    )
+    seconds = {**cache.inference_seconds(), "scoring": time.perf_counter() - began}
+    protocol = _protocol(benchmark, args, heads)
+    summary = Summary(
+        figures=judged.summary.to_dict() | {"found_at_iou_50": judged.found_at_iou_50},
+        protocol=protocol,
+        data={
+            "name": benchmark.name,
+            "dataset_path": args.dataset_path,
+            "pictures": len(heads.images),
+            "images_sha256": cache.provenance["images_sha256"],
+            "truth_sha256": heads.truth_sha256,
+            "left_out": _counted(left_out) | dict(heads.counts),
+        },
+        model={
+            "checkpoint": args.checkpoint,
+            "checkpoint_sha256": cache.provenance["checkpoint_sha256"],
+            "references_sha256": model.references.sha256,
+            **{name: model.config[name] for name in _SHOWN_SETTINGS},
+            "lowest_score": model.score_threshold,
+            "device": model.device,
+            "predicted_with": ", ".join(f"{name} {v}" for name, v in model.versions.items()),
+        },
+        command=command,
+        seconds=seconds,
+        versions=package_versions(),
+    )
+    output = Path(args.output_path)
+    left_out_by_reason = left_out_table(left_out, heads.counts)
+    report = Report(
+        f"Head poses: {benchmark.name}",
+        f"{args.checkpoint} on {args.dataset_path}",
+        _key_figures(judged, seconds),
+        report_sections(
+            judged,
+            benchmark.published,
+            left_out_by_reason,
+            list(plots.values()),
+            cases,
+            protocol,
+        ),
+        summary.facts(),
+    )
+    with told_when_unwritable(output):
+        _write_table(output / "faces.csv", judged.rows())
+        _write_table(
+            output / "left_out.csv",
+            [{"image": o.image, "reason": o.reason, "detail": o.detail} for o in left_out],
+            ("image", "reason", "detail"),
+        )
+        for name, plot in plots.items():
+            _write_plot(output / f"{name}.png", plot)
+    write_report(output / "report.html", report)
+    summary.write(output / "summary.json")
+    _print_figures(benchmark, judged, left_out_by_reason, seconds)
+    print(f"results: {output}")
+
+
+def _counted(left_out: Sequence[LeftOutHead]) -> dict[str, int]:
+    return dict(Counter(out.reason for out in left_out))
+
+
+def _protocol(benchmark: HeadBenchmark, args: argparse.Namespace, heads: HeadSet) -> dict[str, str]:
+    return {
+        "pictures": f"shorter side {args.min_size} pixels (published: {benchmark.min_size}), longer"
+        f" at most {args.max_size}; EXIF orientation not applied, since labels refer to stored"
+        " pixels",
+        "proposals": f"{DETECTION['rpn_pre_nms_test']} a level before suppression,"
+        f" {DETECTION['rpn_post_nms_test']} an image after it, as published",
+        "detections": f"all with a score above {LOWEST_SCORE}, as published",
+        **heads.protocol,
+        **PROTOCOL,
+        "seconds": "of a prediction, without reading the picture, in batches of"
+        f" {args.batch_size}, as measured when it was made",
+    }
+
+
+def _median_milliseconds(seconds: Mapping[str, float | None]) -> str:
+    return f"{1e3 * (seconds['inference_median'] or 0.0):.1f}"
+
+
+def _key_figures(judged: JudgedHeads, seconds: Mapping[str, float | None]) -> list[tuple[str, str]]:
+    summary = judged.summary
+    only, counted = summary.found_only, summary.missed_counted
+    figures = [("faces found", f"{summary.faces - summary.missed} of {summary.faces}")]
+    if only.euler_deg is not None and counted.euler_deg is not None:
+        figures += [
+            ("mean angle error, found (deg)", f"{only.euler_deg.mean:.3f}"),
+            ("the same, missed counted (deg)", f"{counted.euler_deg.mean:.3f}"),
+            ("geodesic error, found (deg)", f"{only.rotation_deg_mean:.3f}"),
+        ]
+    if only.landmarks_by_box is not None:
+        figures.append(("landmark error, found", f"{only.landmarks_by_box.mean:.4f}"))
+    return [*figures, ("milliseconds a picture, median", _median_milliseconds(seconds))]
+
+
+def _write_table(
+    path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None
+) -> None:
+    with replace_when_complete(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns or list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _write_plot(path: Path, plot: Plot) -> None:
+    with replace_when_complete(path) as part:
+        part.write_bytes(plot.png)
+
+
+def _print_table(table: Table) -> None:
+    texts = [[table.text(i, cell) for i, cell in enumerate(row)] for row in table.rows]
+    lines = [list(table.columns), *texts]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(table.columns))]
+    print(f"\n{table.title}")
+    for line in lines:
+        cells = [
+            f"{cell:>{width}}" if table.is_numeric(column) else f"{cell:<{width}}"
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        print("  ".join(cells).rstrip())
+
+
+def _print_figures(
+    benchmark: HeadBenchmark,
+    judged: JudgedHeads,
+    left_out: Table,
+    seconds: Mapping[str, float | None],
+) -> None:
+    summary = judged.summary
+    print(
+        f"{benchmark.name}: {summary.faces} faces, {summary.missed} not found,"
+        f" {judged.found_at_iou_50 if judged.found_at_iou_50 is not None else '-'} found at IoU 0.5"
+    )
+    for table in (
+        angle_table(summary, benchmark.published),
+        translation_table(summary, benchmark.published),
+        landmark_table(summary),
+        yaw_band_table(summary),
+        left_out,
+    ):
+        if table is not None:
+            _print_table(table)
+    print(f"\nmilliseconds a picture, median: {_median_milliseconds(seconds)}")
