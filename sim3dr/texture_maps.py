@@ -101,7 +101,8 @@ def filled_texels(texture_map: TextureMap, size: int) -> Texels:
     drawn = rasterize(Mesh(flat, texture_map.triangles), size, size, cull_back=False)
     index = np.flatnonzero(drawn.triangle_index >= 0)
     triangle = drawn.triangle_index.ravel()[index].astype(np.int64)
-    return Texels(size, index, triangle, drawn.barycentric.reshape(-1, 3)[index])
+    weights = drawn.barycentric.reshape(-1, 3)[index].astype(np.float64)
+    return Texels(size, index, triangle, weights)
 
 
 def extract_texture(
