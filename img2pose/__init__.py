@@ -4,12 +4,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from img2pose.detections import FaceDetections
     from img2pose.errors import InputError
     from img2pose.inference.detector import Detector
     from img2pose.models.img2pose import Img2Pose, build_model
     from img2pose.models.weights import load_model
     from img2pose.references import FaceMesh, PoseReferences
-    from img2pose.types import FaceDetections, PoseStats
+    from img2pose.types import PoseStats
 
 __all__ = [
     "Detector",
@@ -26,7 +27,7 @@ __all__ = [
 # Loaded when they are asked for: commands that need no model then start without torch.
 _HOMES = {
     "Detector": "img2pose.inference.detector",
-    "FaceDetections": "img2pose.types",
+    "FaceDetections": "img2pose.detections",
     "FaceMesh": "img2pose.references",
     "Img2Pose": "img2pose.models.img2pose",
     "InputError": "img2pose.errors",

@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -104,60 +103,3 @@ class FaceTargets:
         """The dict that `Img2Pose.forward` takes: `boxes`, `labels` (all 1), `dofs`."""
         labels = torch.ones(len(self.boxes_xyxy), dtype=torch.int64, device=self.boxes_xyxy.device)
         return {"boxes": self.boxes_xyxy, "labels": labels, "dofs": self.poses_in_image}
-
-
-@dataclass(frozen=True, eq=False)
-class FaceDetections:
-    """Faces found in one photograph, best first.
-
-    Attributes:
-        poses: (N, 6) float64; rotation vector (radians) and translation (reference units) in the
-            image's camera.
-        boxes: (N, 4) float64; left, top, right, bottom in pixels of the image.
-        scores: (N,) float64 in 0..1.
-        intrinsics: (3, 3) float64; the camera the poses are in.
-        size_hw: Height and width of the image in pixels.
-    """
-
-    poses: np.ndarray
-    boxes: np.ndarray
-    scores: np.ndarray
-    intrinsics: np.ndarray
-    size_hw: tuple[int, int]
-
-    def __post_init__(self) -> None:
-        count = len(self.scores)
-        shapes = {
-            "poses": (count, 6),
-            "boxes": (count, 4),
-            "scores": (count,),
-            "intrinsics": (3, 3),
-        }
-        for name, shape in shapes.items():
-            value = np.asarray(getattr(self, name), dtype=np.float64)
-            if value.shape != shape:
-                raise ValueError(f"{name} must have shape {shape}, not {value.shape}")
-            object.__setattr__(self, name, value)
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-    def above(self, score_threshold: float) -> FaceDetections:
-        """The faces whose score is greater than `score_threshold`."""
-        keep = self.scores > score_threshold
-        return FaceDetections(
-            self.poses[keep], self.boxes[keep], self.scores[keep], self.intrinsics, self.size_hw
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain lists and numbers, ready for JSON."""
-        return {
-            "size_hw": list(self.size_hw),
-            "intrinsics": self.intrinsics.tolist(),
-            "faces": [
-                {"score": score, "box": box, "pose": pose}
-                for score, box, pose in zip(
-                    self.scores.tolist(), self.boxes.tolist(), self.poses.tolist(), strict=True
-                )
-            ],
-        }

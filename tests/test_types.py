@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from img2pose.errors import InputError
-from img2pose.types import FaceDetections, FaceTargets, PoseStats
+from img2pose.types import FaceTargets, PoseStats
 
 
 def test_statistics_come_back_from_their_files(tmp_path: Path) -> None:
@@ -46,23 +46,6 @@ def test_files_that_hold_something_else_are_named(tmp_path: Path) -> None:
     np.save(bad, np.array([{}] * 6), allow_pickle=True)
     with pytest.raises(InputError, match=r"bad\.npy"):
         PoseStats.from_files(good, bad)
-
-
-def test_detections_check_their_shapes_and_may_be_empty() -> None:
-    empty = FaceDetections(np.zeros((0, 6)), np.zeros((0, 4)), np.zeros(0), np.eye(3), (10, 20))
-    assert len(empty) == 0
-    assert empty.to_dict()["faces"] == []
-    with pytest.raises(ValueError, match="boxes"):
-        FaceDetections(np.zeros((1, 6)), np.zeros((2, 4)), np.zeros(1), np.eye(3), (10, 20))
-
-
-def test_above_keeps_the_greater_scores() -> None:
-    faces = FaceDetections(
-        np.arange(12).reshape(2, 6), np.zeros((2, 4)), np.array([0.9, 0.5]), np.eye(3), (10, 20)
-    )
-    kept = faces.above(0.5)
-    assert kept.scores.tolist() == [0.9]
-    assert kept.to_dict()["faces"][0]["pose"] == [0, 1, 2, 3, 4, 5]
 
 
 def test_targets_check_their_lengths() -> None:

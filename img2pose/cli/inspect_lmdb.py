@@ -19,6 +19,7 @@ from tqdm import tqdm
 from img2pose.cli.exit_codes import exit_code_from_errors
 from img2pose.cli.reference_arguments import add_reference_arguments, load_references
 from img2pose.data.store import PoseStore, Record
+from img2pose.detections import FaceDetections
 from img2pose.errors import InputError
 from img2pose.evaluation.sheets import evenly_spaced
 from img2pose.files import (
@@ -29,7 +30,6 @@ from img2pose.files import (
 from img2pose.geometry import image_intrinsics, pose_to_euler
 from img2pose.images import decode_image
 from img2pose.references import PoseReferences
-from img2pose.types import FaceDetections
 from img2pose.visualization import (
     Color,
     contact_sheet,

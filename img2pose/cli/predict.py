@@ -18,10 +18,10 @@ from img2pose.cli.model_arguments import (
     load_detector,
 )
 from img2pose.cli.result_names import picture_suffix, unique_stems
+from img2pose.detections import FaceDetections
 from img2pose.files import check_output_folder, write_json
 from img2pose.geometry import pose_to_euler
 from img2pose.images import find_images, read_image, write_picture
-from img2pose.types import FaceDetections
 from img2pose.visualization import draw_faces
 
 PREDICTIONS_FILE = "predictions.json"

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from img2pose.cli.exit_codes import exit_code_from_errors
 from img2pose.cli.model_arguments import add_model_arguments, load_detector
 from img2pose.cli.result_names import picture_suffix, unique_stems
+from img2pose.detections import FaceDetections
 from img2pose.errors import InputError
 from img2pose.files import (
     check_output_folder,
@@ -27,7 +28,6 @@ from img2pose.images import find_images, read_image, write_picture
 from img2pose.inference.detector import poses_for_camera
 from img2pose.inference.predictions_file import read_predictions
 from img2pose.references import FaceMesh, MeshPart, PoseReferences, default_mesh
-from img2pose.types import FaceDetections
 from img2pose.visualization import (
     FaceTextures,
     Hidden,

@@ -18,6 +18,7 @@ import numpy as np
 
 from img2pose.data.annotations import Annotation
 from img2pose.data.sources import RecordSource
+from img2pose.detections import FaceDetections
 from img2pose.evaluation.landmarks import (
     JudgedPicture,
     LandmarkEvaluation,
@@ -26,7 +27,6 @@ from img2pose.evaluation.landmarks import (
 )
 from img2pose.evaluation.pictures import PictureSource, StoredPictures
 from img2pose.inference.detector import Detector
-from img2pose.types import FaceDetections
 
 # Detectors of evaluations reach down to here; the lower, the longer the tail that counts in the AP.
 LOWEST_SCORE = 0.05

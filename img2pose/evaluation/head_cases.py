@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from img2pose.detections import FaceDetections
 from img2pose.evaluation.head_judging import JudgedHeads
 from img2pose.geometry import matrix_to_rotvec
 from img2pose.references import PoseReferences
-from img2pose.types import FaceDetections
 from img2pose.visualization import draw_boxes, draw_caption, draw_faces, draw_points, fit_into
 
 CASE_CELL = 360

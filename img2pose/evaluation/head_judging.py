@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from img2pose.detections import FaceDetections
 from img2pose.evaluation.head_pose import (
     MISSED_ANGLE_DEG,
     HeadErrors,
@@ -19,7 +20,6 @@ from img2pose.evaluation.head_pose import (
 from img2pose.evaluation.head_sets import HeadTruth, poses_of
 from img2pose.geometry import pose_to_euler, project_points
 from img2pose.references import PoseReferences
-from img2pose.types import FaceDetections
 
 Cell = str | int | float | None
 _ANGLES = ("pitch", "yaw", "roll")

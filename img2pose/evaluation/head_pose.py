@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from img2pose.detections import FaceDetections
 from img2pose.evaluation.metrics import (
     area_under_cumulative,
     band_numbers,
@@ -22,7 +23,6 @@ from img2pose.evaluation.metrics import (
     wrapped_difference_deg,
 )
 from img2pose.geometry import geodesic_angle, pose_to_euler, rotvec_to_matrix
-from img2pose.types import FaceDetections
 
 # What a face not found counts, and the most that one that was found does.
 MISSED_ANGLE_DEG = 90.0

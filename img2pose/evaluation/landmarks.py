@@ -15,6 +15,7 @@ import numpy as np
 
 from img2pose.data.annotations import Annotation
 from img2pose.data.labels import PoseCamera, solve_pose_in_box
+from img2pose.detections import FaceDetections
 from img2pose.evaluation.metrics import (
     area_under_cumulative,
     average_precision,
@@ -26,7 +27,6 @@ from img2pose.evaluation.metrics import (
 )
 from img2pose.geometry import boxes_from_points, pose_box_to_image, project_points, solve_pose
 from img2pose.references import PoseReferences
-from img2pose.types import FaceDetections
 
 _TRUTH_POSE: dict[PoseCamera, str] = {
     "image": "EPnP (float64) of the annotated landmarks in the image's camera,"

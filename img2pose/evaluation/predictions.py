@@ -20,12 +20,12 @@ from typing import IO, Any
 
 import numpy as np
 
+from img2pose.detections import FaceDetections
 from img2pose.distributed import ALONE, Processes
 from img2pose.errors import InputError, OutputError
 from img2pose.files import check_output_folder, told_when_unwritable, write_json
 from img2pose.inference.detector import Detector
 from img2pose.references import PoseReferences
-from img2pose.types import FaceDetections
 from img2pose.versions import package_versions
 
 try:

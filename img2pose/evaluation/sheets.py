@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 
 from img2pose.data.annotations import Annotation
+from img2pose.detections import FaceDetections
 from img2pose.evaluation.pictures import PictureSource
 from img2pose.inference.detector import Detector
 from img2pose.references import PoseReferences
-from img2pose.types import FaceDetections
 from img2pose.visualization import (
     TRUTH_COLOR,
     contact_sheet,

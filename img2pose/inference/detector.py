@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from img2pose.detections import FaceDetections
 from img2pose.devices import choose_device
 from img2pose.geometry import image_intrinsics, pose_box_to_image, pose_image_to_box
 from img2pose.images import IMAGE_TYPES, ImageLike, image_tensor
 from img2pose.models.img2pose import Img2Pose
 from img2pose.models.weights import load_model
 from img2pose.references import PoseReferences
-from img2pose.types import FaceDetections
 
 
 def poses_for_camera(

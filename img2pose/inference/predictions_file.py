@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from img2pose.detections import FaceDetections
 from img2pose.errors import InputError
-from img2pose.types import FaceDetections
 
 _REMEDY = "give the predictions.json that scripts/predict.py wrote"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from img2pose.detections import FaceDetections
 from img2pose.geometry import project_points
 from img2pose.references import PoseReferences
-from img2pose.types import FaceDetections
 from img2pose.visualization.primitives import (
     BLUE,
     BOX_COLOR,

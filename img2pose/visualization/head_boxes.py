@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from img2pose.detections import FaceDetections
 from img2pose.references import PoseReferences, default_mesh
-from img2pose.types import FaceDetections
 from img2pose.visualization.primitives import (
     OUTLINE_COLOR,
     Color,

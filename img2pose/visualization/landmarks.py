@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
+from img2pose.detections import FaceDetections
 from img2pose.references import FaceMesh, PoseReferences
-from img2pose.types import FaceDetections
 from img2pose.visualization.primitives import (
     LANDMARK_COLOR,
     OUTLINE_COLOR,

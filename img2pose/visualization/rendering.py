@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from img2pose.detections import FaceDetections
 from img2pose.references import FaceMesh
-from img2pose.types import FaceDetections
 from img2pose.visualization.primitives import LANDMARK_COLOR, Color, line_width
 from img2pose.visualization.scene import FaceScene
 from sim3dr import (

@@ -7,9 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
+from img2pose.detections import FaceDetections
 from img2pose.geometry import rotvec_to_matrix
 from img2pose.references import FaceMesh, default_mesh
-from img2pose.types import FaceDetections
 from sim3dr import Mesh, Rasterized, rasterize, vertex_normals
 
 NEAR = 0.05

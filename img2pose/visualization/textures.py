@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from img2pose.detections import FaceDetections
 from img2pose.references import FaceMesh
-from img2pose.types import FaceDetections
 from img2pose.visualization.rendering import SILVER, camera_meshes
 from img2pose.visualization.scene import FaceScene
 from sim3dr import Mesh, TextureMap, cylindrical_map, extract_texture, filled_texels

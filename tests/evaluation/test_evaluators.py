@@ -9,6 +9,7 @@ import pytest
 
 from img2pose.data.annotations import Annotation
 from img2pose.data.store import PoseStore
+from img2pose.detections import FaceDetections
 from img2pose.errors import InputError
 from img2pose.evaluation.evaluators import (
     EVALUATORS,
@@ -20,7 +21,6 @@ from img2pose.geometry import boxes_from_points, image_intrinsics, project_point
 from img2pose.inference.detector import Detector
 from img2pose.models.img2pose import Img2Pose
 from img2pose.references import PoseReferences
-from img2pose.types import FaceDetections
 
 SIZE_HW = (48, 64)
 CAMERA = image_intrinsics(*SIZE_HW)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from img2pose.data.biwi import find_frames
+from img2pose.detections import FaceDetections
 from img2pose.evaluation.head_cases import case_caption, draw_case
 from img2pose.evaluation.head_judging import judge_heads
 from img2pose.evaluation.head_pose import AngleFigures
@@ -29,7 +30,6 @@ from img2pose.evaluation.report import Report, render_html
 from img2pose.geometry import boxes_from_points, image_intrinsics, project_points
 from img2pose.images import read_image
 from img2pose.references import PoseReferences
-from img2pose.types import FaceDetections
 from tests import aflw2000_faces, biwi_frames
 
 PUBLISHED = PublishedFigures(13219, AngleFigures(4.567, 3.546, 3.244, 3.786))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from img2pose.detections import FaceDetections
 from img2pose.evaluation.head_pose import (
     HeadErrors,
     HeadPoseFigures,
@@ -19,7 +20,6 @@ from img2pose.evaluation.head_pose import (
     summarise,
 )
 from img2pose.geometry import euler_to_matrix, image_intrinsics, matrix_to_rotvec
-from img2pose.types import FaceDetections
 
 MISSED = np.full(6, np.nan)
 

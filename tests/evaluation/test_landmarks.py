@@ -10,6 +10,7 @@ import pytest
 
 from img2pose.data.annotations import Annotation
 from img2pose.data.labels import POSE_CAMERAS, fit_labels
+from img2pose.detections import FaceDetections
 from img2pose.evaluation.landmarks import (
     FaceResult,
     evaluate_faces,
@@ -18,7 +19,6 @@ from img2pose.evaluation.landmarks import (
 )
 from img2pose.geometry import boxes_from_points, image_intrinsics, project_points
 from img2pose.references import PoseReferences
-from img2pose.types import FaceDetections
 
 SIZE_HW = (480, 640)
 CAMERA = image_intrinsics(*SIZE_HW)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
+from img2pose.detections import FaceDetections
 from img2pose.distributed import Processes
 from img2pose.errors import InputError, OutputError
 from img2pose.evaluation.pictures import PictureFiles, fingerprint
@@ -22,7 +23,6 @@ from img2pose.evaluation.predictions import ModelNotes, Prediction, PredictionCa
 from img2pose.inference.detector import Detector
 from img2pose.models.img2pose import Img2Pose
 from img2pose.references import PoseReferences
-from img2pose.types import FaceDetections
 
 PROVENANCE = {"checkpoint_sha256": "a" * 64, "detection": {"sizes": [200, 300], "voting": True}}
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)

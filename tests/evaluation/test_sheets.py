@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from img2pose.data.store import PoseStore
+from img2pose.detections import FaceDetections
 from img2pose.evaluation.pictures import StoredPictures
 from img2pose.evaluation.sheets import (
     crop_detections,
@@ -19,7 +20,6 @@ from img2pose.geometry import image_intrinsics, project_points
 from img2pose.inference.detector import Detector
 from img2pose.models.img2pose import Img2Pose
 from img2pose.references import PoseReferences
-from img2pose.types import FaceDetections
 from img2pose.visualization import GREEN
 
 

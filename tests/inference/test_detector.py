@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from img2pose.detections import FaceDetections
 from img2pose.devices import choose_device
 from img2pose.errors import InputError
 from img2pose.geometry import image_intrinsics, pose_image_to_box, project_points
@@ -14,7 +15,6 @@ from img2pose.inference.detector import Detector, poses_for_camera
 from img2pose.models.img2pose import Img2Pose
 from img2pose.models.weights import pack_model
 from img2pose.references import PoseReferences
-from img2pose.types import FaceDetections
 
 RNG = np.random.default_rng(3)
 PICTURE = RNG.integers(0, 256, (80, 100, 3), dtype=np.uint8)

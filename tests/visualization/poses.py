@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from img2pose.detections import FaceDetections
 from img2pose.geometry import boxes_from_points, image_intrinsics, project_points
 from img2pose.references import PoseReferences
-from img2pose.types import FaceDetections
 
 
 def detections_of(

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from img2pose.detections import FaceDetections
 from img2pose.geometry import boxes_from_points, image_intrinsics, project_points
 from img2pose.references import PoseReferences
-from img2pose.types import FaceDetections
 from img2pose.visualization import (
     BLUE,
     BOX_COLOR,

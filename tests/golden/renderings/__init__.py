@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from img2pose.detections import FaceDetections
 from img2pose.geometry import boxes_from_points, image_intrinsics, project_points
 from img2pose.references import PoseReferences
-from img2pose.types import FaceDetections
 from img2pose.visualization import (
     contact_sheet,
     draw_caption,
