@@ -81,10 +81,7 @@ def model_provenance(
     return {
         "checkpoint_sha256": file_sha256(args.checkpoint, remedy),
         "img2pose-torch": package_versions()["img2pose-torch"],
-        **{
-            name: value.strip() if isinstance(value, str) else value
-            for name, value in flags.items()
-        },
+        **flags,
         **files,
         "lowest_score": lowest_score,
         "detection": dict(detection),
