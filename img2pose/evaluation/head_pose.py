@@ -17,11 +17,11 @@ from img2pose.evaluation.metrics import (
     area_under_cumulative,
     band_numbers,
     failure_rate,
-    iou_matrix,
     landmark_error,
     landmark_error_by_box,
     wrapped_difference_deg,
 )
+from img2pose.evaluation.overlaps import overlaps_inclusive
 from img2pose.geometry import geodesic_angle, pose_to_euler, rotvec_to_matrix
 
 # What a face not found counts, and the most that one that was found does.
@@ -65,7 +65,7 @@ def best_overlap(detections: FaceDetections, box_xyxy: np.ndarray) -> tuple[int 
     Returns:
         Its index, None where no detection touches the box; and the overlap (IoU).
     """
-    overlaps = iou_matrix(detections.boxes, box_xyxy[None], inclusive=True)[:, 0]
+    overlaps = overlaps_inclusive(detections.boxes, box_xyxy[None])[:, 0]
     if not overlaps.max(initial=0.0) > 0:
         return None, 0.0
     best = int(overlaps.argmax())

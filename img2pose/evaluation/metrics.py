@@ -12,24 +12,21 @@ from img2pose.geometry import geodesic_angle, rotvec_to_matrix
 OUTER_EYE_CORNERS = (36, 45)
 
 
-def iou_matrix(boxes_a: np.ndarray, boxes_b: np.ndarray, *, inclusive: bool = False) -> np.ndarray:
-    """Intersection over union of every pair of boxes.
+def iou_matrix(boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:
+    """Intersection over union of every pair of boxes, sides being edges, not pixels.
 
     Args:
         boxes_a: (N, 4) left, top, right, bottom.
         boxes_b: (M, 4).
-        inclusive: Sides are the first and last pixel, so that each is a pixel longer, as older
-            protocols count; otherwise they are edges.
 
     Returns:
         (N, M) in 0..1; 0 where both boxes are empty or inverted.
     """
     a = np.asarray(boxes_a, dtype=np.float64).reshape(-1, 1, 4)
     b = np.asarray(boxes_b, dtype=np.float64).reshape(1, -1, 4)
-    pixel = 1.0 if inclusive else 0.0
-    overlap = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]) + pixel
+    overlap = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
     intersection = overlap.clip(min=0).prod(-1)
-    areas = [(boxes[..., 2:] - boxes[..., :2] + pixel).clip(min=0).prod(-1) for boxes in (a, b)]
+    areas = [(boxes[..., 2:] - boxes[..., :2]).clip(min=0).prod(-1) for boxes in (a, b)]
     union = areas[0] + areas[1] - intersection
     ious: np.ndarray = np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
     return ious

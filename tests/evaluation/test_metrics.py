@@ -18,6 +18,7 @@ from img2pose.evaluation.metrics import (
     rotation_error_deg,
     wrapped_difference_deg,
 )
+from img2pose.evaluation.overlaps import overlaps_inclusive
 
 
 def test_iou_of_known_boxes() -> None:
@@ -37,11 +38,11 @@ def test_iou_of_inverted_boxes_is_zero() -> None:
 def test_inclusive_sides_are_a_pixel_longer() -> None:
     # 11 x 11 pixels each, 6 of 11 columns shared: 66 / (242 - 66).
     a = np.array([[0, 0, 10, 10]])
-    assert iou_matrix(a, [[5, 0, 15, 10]], inclusive=True) == pytest.approx(66 / 176)
+    assert overlaps_inclusive(a, [[5, 0, 15, 10]]) == pytest.approx(66 / 176)
     # One column of pixels is shared where edges only touch.
-    assert iou_matrix(a, [[10, 0, 20, 10]], inclusive=True) == pytest.approx(11 / 231)
-    assert iou_matrix(a, [[11, 0, 20, 10]], inclusive=True) == 0
-    assert iou_matrix(a, [[4, 4, 4, 4]], inclusive=True) == pytest.approx(1 / 121)
+    assert overlaps_inclusive(a, [[10, 0, 20, 10]]) == pytest.approx(11 / 231)
+    assert overlaps_inclusive(a, [[11, 0, 20, 10]]) == 0
+    assert overlaps_inclusive(a, [[4, 4, 4, 4]]) == pytest.approx(1 / 121)
 
 
 @pytest.mark.parametrize(("first", "second"), [(0, 3), (2, 0), (0, 0)])
