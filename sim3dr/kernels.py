@@ -1,53 +1,28 @@
-"""Loops compiled by numba, one thread each, without Python's global lock.
+"""Loops compiled by numba, one thread each, without Python's global lock; see `sim3dr.compilation`.
 
-They are compiled when this module is first imported and kept on disk after that: beside this file,
-or in the user's cache where that may not be written, or not at all where neither may be.
 Parallel loops are left to the callers' threads: numba's own abort when two Python threads enter
-them, or after a fork. Signatures are fixed, so nothing is compiled in the middle of drawing, and
-arrays that are only read may be read-only. Expressions are those of `sim3dr.plain`, term by term.
+them, or after a fork. Expressions are those of `sim3dr.plain`, term by term.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+
+from sim3dr.compilation import b1 as _b1
+from sim3dr.compilation import compiled as _compiled
+from sim3dr.compilation import f4 as _f4
+from sim3dr.compilation import f8 as _f8
+from sim3dr.compilation import i4 as _i4
+from sim3dr.compilation import i8 as _i8
+from sim3dr.compilation import part as _part
+from sim3dr.compilation import read as _read
+from sim3dr.compilation import written as _written
 
 # Rows of a triangle's box wider than this are narrowed to what its edges leave, by bisection.
 _NARROWED_WIDTH = 32
-
-_f8, _f4, _i4, _i8, _b1 = types.float64, types.float32, types.int32, types.int64, types.boolean
-
-
-def _read(dtype: Any, dimensions: int) -> Any:
-    return types.Array(dtype, dimensions, "C", readonly=True)
-
-
-def _written(dtype: Any, dimensions: int) -> Any:
-    return types.Array(dtype, dimensions, "C")
-
-
-# Divisions by zero give infinity or NaN, as in NumPy, rather than an exception.
-_SETTINGS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-# Parts of the loops below: compiled into them, so kept on disk with them.
-_part = njit(**_SETTINGS)
-
-
-def _compiled(*signature: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Compiles a function for arguments of these types."""
-
-    def compile_it(function: Callable[..., Any]) -> Callable[..., Any]:
-        try:
-            compiled: Callable[..., Any] = njit(signature, cache=True, **_SETTINGS)(function)
-        except (RuntimeError, OSError):
-            # No folder for the cache, or no room in it. A fault of the code itself shows again.
-            compiled = njit(signature, **_SETTINGS)(function)
-        return compiled
-
-    return compile_it
 
 
 @_part
