@@ -26,7 +26,7 @@ from img2pose.data.conversion import (
     Tally,
     convert,
 )
-from img2pose.data.labels import POSE_CAMERAS
+from img2pose.data.labels import POSE_CAMERAS, POSE_LABELS
 from img2pose.data.store import PoseStore, StoreMeta
 from img2pose.data.unfinished_store import UnfinishedStore
 from img2pose.errors import InputError, OutputError
@@ -77,6 +77,13 @@ def build_parser() -> argparse.ArgumentParser:
         default="box",
         help="camera that poses are fitted in: the annotated box's, as published (default), or"
         " the image's, which describes the landmarks better",
+    )
+    parser.add_argument(
+        "--pose_labels",
+        choices=POSE_LABELS,
+        help="exact: a pose that an annotation carries, as those of synthetic faces do, is the"
+        " label (default; such poses are of the default reference face); fitted: all poses are"
+        " fitted to the landmarks (default with --threed_68_points)",
     )
     parser.add_argument(
         "--keep-negatives",
@@ -274,6 +281,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.keep_negatives,
         args.skip_bad,
         args.allow_outside,
+        args.pose_labels or ("exact" if args.threed_68_points is None else "fitted"),
     )
     try:
         tally = _convert(paths, settings, outputs, args.num_workers, args.overwrite)

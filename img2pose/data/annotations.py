@@ -1,11 +1,18 @@
 """Annotation files: one JSON an image, and text files that list them.
 
 The JSON holds `{"image_path": ..., "bboxes": [[l, t, r, b(, score)]], "landmarks": [[[x, y]]]}`
-with 5 or 68 landmarks a face; an image without faces has two empty lists. Two keys may be added:
-`"pose_para": [[pitch, yaw, roll], ...]`, a face's head angles in radians as 300W-LP has them (null
-where they are unknown; further numbers of 300W-LP's `Pose_Para` are ignored; a single face's may
-stand without the outer list), and `"label_source"`,
-who or what made the labels. Other keys are allowed and ignored.
+with 5 or 68 landmarks a face; an image without faces has two empty lists. More keys may be added;
+of those that list faces, null stands for what is not known of one:
+
+| key | |
+|---|---|
+| `"pose_para"` | `[[pitch, yaw, roll], ...]` in radians as 300W-LP has them; further numbers of its `Pose_Para` are ignored, and a single face's may stand without the outer list |
+| `"poses"` | `[[rx, ry, rz, tx, ty, tz], ...]` known poses of the project's own reference face in the camera assumed for the image: no fit is needed |
+| `"visibility"` | `[share, ...]` of each face's area that nothing hides, 0 to 1 |
+| `"landmark_visibility"` | `[[0 or 1, ...], ...]` whether each landmark is seen |
+| `"label_source"` | who or what made the labels |
+
+Other keys are allowed and ignored.
 """
 
 from __future__ import annotations
@@ -47,10 +54,16 @@ class Annotation:
         head_angles: (3,) float64 a face: pitch, yaw and roll in radians in the convention of
             300W-LP's `Pose_Para`; None where the file gives none.
         label_source: Who or what made the labels, None where the file does not say.
+        poses: (6,) float64 a face: rotation vector (radians) and translation (reference units) of
+            the default reference face in the image's assumed camera, known without a fit; None
+            where the file gives none.
+        visibility: Share of the face's area that is seen, 0..1, a face; None likewise.
+        landmark_visibility: (P,) bool a face, as many as landmarks; None likewise.
 
     Raises:
         InputError: Lengths differ, a face has another number of landmarks, a number is not
-            finite, or a box ends before it begins.
+            finite, a box ends before it begins, a pose lies behind the camera, or a share is not
+            one.
     """
 
     image_path: str
@@ -60,6 +73,9 @@ class Annotation:
     scores: tuple[float | None, ...] = ()
     head_angles: tuple[np.ndarray | None, ...] = ()
     label_source: str | None = None
+    poses: tuple[np.ndarray | None, ...] = ()
+    visibility: tuple[float | None, ...] = ()
+    landmark_visibility: tuple[np.ndarray | None, ...] = ()
 
     def __post_init__(self) -> None:
         boxes = np.array(self.boxes_xyxy, dtype=np.float64)
@@ -106,10 +122,52 @@ class Annotation:
                     f"{where}: box {box.tolist()} ends before it begins; write it as"
                     " left, top, right, bottom"
                 )
+        self._check_known(landmarks)
         object.__setattr__(self, "boxes_xyxy", boxes)
         object.__setattr__(self, "landmarks", landmarks)
         object.__setattr__(self, "scores", scores)
         object.__setattr__(self, "head_angles", head_angles)
+
+    def _check_known(self, landmarks: tuple[np.ndarray, ...]) -> None:
+        """Checks and completes what need not be known of faces: poses and visibility."""
+        count = len(landmarks)
+        for name in ("poses", "visibility", "landmark_visibility"):
+            values = tuple(getattr(self, name)) or (None,) * count
+            if len(values) != count:
+                raise InputError(
+                    f"{self.source}: {count} bboxes but {len(values)} {name}; give each face one,"
+                    " or null"
+                )
+            object.__setattr__(self, name, values)
+        poses = []
+        for face, pose in enumerate(self.poses):
+            numbers = None if pose is None else np.array(pose, dtype=np.float64)
+            if numbers is not None and not (
+                numbers.shape == (6,) and np.isfinite(numbers).all() and numbers[5] > 0
+            ):
+                raise InputError(
+                    f"{self.source}: face {face}: poses need six finite numbers, rx, ry, rz, tx,"
+                    " ty and tz before the camera (tz above 0)"
+                )
+            poses.append(numbers)
+        object.__setattr__(self, "poses", tuple(poses))
+        for face, share in enumerate(self.visibility):
+            if share is not None and not 0 <= share <= 1:
+                raise InputError(
+                    f"{self.source}: face {face}: visibility {share} must be between 0 and 1"
+                )
+        seen = []
+        for face, flags in enumerate(self.landmark_visibility):
+            known = None if flags is None else np.asarray(flags)
+            if known is not None and not (
+                known.shape == (len(landmarks[face]),) and np.isin(known, (0, 1)).all()
+            ):
+                raise InputError(
+                    f"{self.source}: face {face}: landmark_visibility needs a 0 or 1 for each of"
+                    f" {len(landmarks[face])} landmarks"
+                )
+            seen.append(None if known is None else known.astype(bool))
+        object.__setattr__(self, "landmark_visibility", tuple(seen))
 
     def __len__(self) -> int:
         return len(self.boxes_xyxy)
@@ -246,6 +304,9 @@ def parse_annotation(text: str, source: str | os.PathLike[str]) -> Annotation:
         tuple(scores),
         _head_angles(value.get("pose_para"), source),
         _label_source(value.get("label_source"), source),
+        _numbers_a_face(value, "poses", source),
+        _share_a_face(value, source),
+        _numbers_a_face(value, "landmark_visibility", source),
     )
 
 
@@ -266,6 +327,37 @@ def _head_angles(value: Any, source: Path) -> tuple[np.ndarray | None, ...]:
             raise InputError(f"{where}: pose_para [pitch, yaw, roll] in radians or null expected")
         angles.append(np.array([_number(number, where) for number in numbers[:3]]))
     return tuple(angles)
+
+
+def _faces_of(value: dict[str, Any], key: str, source: Path) -> list[Any]:
+    found = value.get(key)
+    if found is None:
+        return []
+    if not isinstance(found, list):
+        raise InputError(f"{source}: {key} must be a list, not a {type(found).__name__}")
+    return found
+
+
+def _numbers_a_face(
+    value: dict[str, Any], key: str, source: Path
+) -> tuple[np.ndarray | None, ...]:
+    found: list[np.ndarray | None] = []
+    for face, numbers in enumerate(_faces_of(value, key, source)):
+        where = f"{source}: face {face}"
+        if numbers is None:
+            found.append(None)
+            continue
+        if not isinstance(numbers, list):
+            raise InputError(f"{where}: {key} needs a list of numbers or null")
+        found.append(np.array([_number(number, where) for number in numbers]))
+    return tuple(found)
+
+
+def _share_a_face(value: dict[str, Any], source: Path) -> tuple[float | None, ...]:
+    return tuple(
+        None if share is None else _number(share, f"{source}: face {face}")
+        for face, share in enumerate(_faces_of(value, "visibility", source))
+    )
 
 
 def _label_source(value: Any, source: Path) -> str | None:
@@ -302,6 +394,15 @@ def annotation_content(annotation: Annotation) -> dict[str, Any]:
     if any(angles is not None for angles in annotation.head_angles):
         content["pose_para"] = [
             None if angles is None else angles.tolist() for angles in annotation.head_angles
+        ]
+    if any(pose is not None for pose in annotation.poses):
+        content["poses"] = [None if pose is None else pose.tolist() for pose in annotation.poses]
+    if any(share is not None for share in annotation.visibility):
+        content["visibility"] = list(annotation.visibility)
+    if any(seen is not None for seen in annotation.landmark_visibility):
+        content["landmark_visibility"] = [
+            None if seen is None else seen.astype(int).tolist()
+            for seen in annotation.landmark_visibility
         ]
     if annotation.label_source is not None:
         content["label_source"] = annotation.label_source

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from img2pose.data.annotations import Annotation, read_annotation, resolve_image
-from img2pose.data.labels import ImageLabels, PoseCamera, fit_labels
+from img2pose.data.labels import ImageLabels, PoseCamera, PoseLabels, fit_labels
 from img2pose.data.records import SCHEMA_VERSION, Record, RecordInfo, StoreMeta
 from img2pose.data.store_writer import StoreWriter
 from img2pose.data.unfinished_store import UnfinishedStore
@@ -57,6 +57,7 @@ class ConversionSettings:
         keep_negatives: Keep images without a posed face.
         skip_unusable: Leave out images and annotations that cannot be used.
         allow_outside: Take images outside of the folder.
+        pose_labels: Whether poses that annotations carry are taken, or fitted anew.
     """
 
     dataset_path: Path
@@ -66,6 +67,7 @@ class ConversionSettings:
     keep_negatives: bool = False
     skip_unusable: bool = False
     allow_outside: bool = False
+    pose_labels: PoseLabels = "exact"
 
     def fingerprint(self, paths: Sequence[Path], progress: Progress[Path] = _silent) -> str:
         """Hash of the settings, the list, the annotations' contents and the images' sizes.
@@ -84,6 +86,7 @@ class ConversionSettings:
             "keep_negatives": self.keep_negatives,
             "skip_unusable": self.skip_unusable,
             "allow_outside": self.allow_outside,
+            "pose_labels": self.pose_labels,
         }
         digest = hashlib.sha256(json.dumps(values).encode())
         for path in progress(paths, "comparing", len(paths), 0):
@@ -125,6 +128,7 @@ class _Conversion:
     pose_camera: PoseCamera
     keep_negatives: bool
     allow_outside: bool
+    pose_labels: PoseLabels
 
     def __call__(self, annotation_path: Path) -> _Converted:
         try:
@@ -138,7 +142,9 @@ class _Conversion:
             self.dataset_path, annotation.image_path, annotation_path, self.allow_outside
         )
         image_bytes, size_hw = _read_image(image_path, annotation_path)
-        labels = fit_labels(annotation, size_hw, self.references, self.pose_camera)
+        labels = fit_labels(
+            annotation, size_hw, self.references, self.pose_camera, self.pose_labels
+        )
         record = Record(
             image_bytes,
             labels.poses_in_image,
@@ -343,6 +349,7 @@ def convert(
                 settings.pose_camera,
                 settings.keep_negatives,
                 settings.allow_outside,
+                settings.pose_labels,
             )
             rest = paths[tally.lines :]
             # Closing ends the worker processes, also after an error or an interrupt.

@@ -22,6 +22,9 @@ from img2pose.references import PoseReferences
 PoseCamera = Literal["box", "image"]
 POSE_CAMERAS: tuple[PoseCamera, ...] = get_args(PoseCamera)
 
+PoseLabels = Literal["exact", "fitted"]
+POSE_LABELS: tuple[PoseLabels, ...] = get_args(PoseLabels)
+
 NO_POSE = -9.0
 """All six numbers of both poses of a face whose pose is not known."""
 
@@ -122,13 +125,23 @@ def _fit_face(
     return poses if usable else None
 
 
+def _carried(
+    pose_in_image: np.ndarray, box: np.ndarray, intrinsics: np.ndarray
+) -> np.ndarray | None:
+    """(2, 6): a pose that is known without a fit, in the image and in the box."""
+    in_box = pose_image_to_box(pose_in_image[None], box[None], intrinsics)[0]
+    poses = np.stack([pose_in_image, in_box])
+    return poses if np.isfinite(poses).all() and (poses[:, 5] > 0).all() else None
+
+
 def fit_labels(
     annotation: Annotation,
     size_hw: tuple[int, int],
     references: PoseReferences,
     pose_camera: PoseCamera = "box",
+    pose_labels: PoseLabels = "exact",
 ) -> ImageLabels:
-    """Fits a pose to each face of an image whose landmarks are known.
+    """Fits a pose to each face of an image whose landmarks are known and whose pose is not.
 
     Args:
         annotation: Boxes and landmarks.
@@ -138,6 +151,8 @@ def fit_labels(
             precision; "image": the image's in double precision, which describes the landmarks
             better. A face with head angles is fitted in the image's, as published, and its
             rotation is then the one that they give.
+        pose_labels: "exact": a pose that the annotation carries is the label, whatever the
+            landmarks are; other faces are fitted. "fitted": all faces are fitted.
 
     Returns:
         Labels of the faces in order, without those whose box has no area.
@@ -147,15 +162,24 @@ def fit_labels(
     """
     if pose_camera not in POSE_CAMERAS:
         raise ValueError(f"pose_camera must be one of {POSE_CAMERAS}, not {pose_camera!r}")
+    if pose_labels not in POSE_LABELS:
+        raise ValueError(f"pose_labels must be one of {POSE_LABELS}, not {pose_labels!r}")
     intrinsics = image_intrinsics(*size_hw)
     boxes = np.trunc(annotation.boxes_xyxy)
     keep = np.flatnonzero((boxes[:, 2:] > boxes[:, :2]).all(axis=1))
     boxes = boxes[keep]
     landmarks = tuple(annotation.landmarks[face] for face in keep)
-    known = annotation.has_landmarks[keep]
+    carried = [annotation.poses[face] if pose_labels == "exact" else None for face in keep]
+    known = annotation.has_landmarks[keep] | [pose is not None for pose in carried]
     poses = np.full((len(keep), 2, 6), NO_POSE)
     without_fit = 0
     for face in np.flatnonzero(known):
+        pose = carried[face]
+        if pose is not None:
+            posed = _carried(pose, boxes[face], intrinsics)
+            without_fit += posed is None
+            poses[face] = NO_POSE if posed is None else posed
+            continue
         points_3d = references.points_68 if len(landmarks[face]) == 68 else references.points_5
         fitted = _fit_face(
             points_3d,
