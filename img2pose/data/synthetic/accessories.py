@@ -74,27 +74,39 @@ def glasses_parts(
 
 
 def mask_part(model: HeadModel, vertices: np.ndarray, rng: np.random.Generator) -> Part:
-    """A mask over mouth and nose."""
-    mean = model.fine.mean.astype(np.float64)
-    x, y, z = mean.T
-    top = rng.uniform(-0.28, -0.05) + 0.25 * np.abs(x)
-    inside = (y > top) & (y < 0.72 - 0.25 * np.abs(x)) & (np.abs(x) < rng.uniform(0.48, 0.64))
-    inside &= (z < 0.12) & (model.fine.openness > 0.1) & (model.fine.masks["inside-mouth"] < 0.3)
-    triangles = model.fine.triangles[inside[model.fine.triangles].all(axis=1)]
-    used, corners = np.unique(triangles, return_inverse=True)
-    places = vertices[used]
-    # The cloth spans from nose to chin and does not follow the lips.
-    span = smooth_step(0.5, 0.1, np.abs(mean[used, 0])) * smooth_step(-0.2, 0.05, mean[used, 1])
-    outside = -0.02 - 0.58 * span - 0.05 * (0.5 - np.abs(mean[used, 1] - 0.2))
-    places = places - [0, 0, 0.03]
-    places[:, 2] = np.minimum(places[:, 2], np.where(span > 0.05, outside, places[:, 2]))
+    """A mask over mouth and nose: a sheet that spans from cheek to cheek."""
+    points = vertices[model.landmark_indices]
+    rows, columns = 9, 21
+    across = np.linspace(-1, 1, columns)[None]
+    down = np.linspace(0, 1, rows)[:, None]
+    low = rng.uniform(0.0, 0.5)
+    top = points[28] * (1 - low) + points[30] * low
+    bottom = points[8] + [0, 0.05, 0.06]
+    # Where it ends on the cheeks, above and below; then over the nose and before the mouth.
+    width = 0.5 * (points[13, 0] - points[3, 0])
+    edge = np.abs(across) ** 1.5
+    y = top[1] + down * (bottom[1] - top[1]) + edge * ((0.12 + 0.03) * (1 - down) - 0.16 * down)
+    front = np.interp(
+        down[:, 0], [0, 0.35, 0.6, 1], [top[2], points[30, 2], points[51, 2] - 0.06, bottom[2]]
+    )[:, None]
+    cheek = points[3, 2] + (points[5, 2] - points[3, 2]) * down
+    z = front - 0.045 + (cheek - front) * edge
+    x = points[30, 0] + width * (1.03 - 0.08 * down) * across
+    places = np.stack(np.broadcast_arrays(x, y, z), axis=-1).reshape(-1, 3)
     colour = random_colour(rng) if rng.uniform() < 0.5 else np.array([0.35, 0.60, 0.75])
     p = cloth_parameters(rng)
     if rng.uniform() < 0.6:
         p[0] = 0
+    sheet = (places, grid_triangles(rows, columns))
+    ears = points[[0, 16]] + [[-0.02, 0.1, 0.05], [0.02, 0.1, 0.05]]
+    strings = [
+        tube(np.stack([places[row * columns + column], ears[side]]), 0.012, 4)
+        for side, column in ((0, 0), (1, columns - 1))
+        for row in (0, rows - 1)
+    ]
+    vertices_all, triangles = joined([sheet, *strings])
     return plain_part(
-        Kind.CLOTH, places, corners.reshape(-1, 3), colour, pattern=mean[used], extra=-1.0,
-        openness=0.95, parameters=p,
+        Kind.CLOTH, vertices_all, triangles, colour, extra=-1.0, openness=0.95, parameters=p
     )
 
 

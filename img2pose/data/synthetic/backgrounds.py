@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import cv2
@@ -44,10 +45,13 @@ def _colour(rng: np.random.Generator) -> np.ndarray:
 
 def _mixed(rng: np.random.Generator, share: np.ndarray, colours: int = 2) -> np.ndarray:
     """Colours laid along 0..1 values (H, W)."""
-    table = np.stack([_colour(rng) for _ in range(colours)])
-    at = np.clip(share, 0, 1) * (colours - 1)
-    low = np.minimum(at.astype(int), colours - 2)
-    return table[low] + (at - low)[..., None] * (table[low + 1] - table[low])
+    table = np.stack([_colour(rng) for _ in range(colours)]).astype(np.float32)
+    # A thousand steps are as good as all between, and a lookup is quick.
+    steps = np.linspace(0, colours - 1, 1024, dtype=np.float32)
+    low = np.minimum(steps.astype(int), colours - 2)
+    fine = table[low] + (steps - low).astype(np.float32)[:, None] * (table[low + 1] - table[low])
+    picture: np.ndarray = fine[(np.clip(share, 0, 1) * 1023).astype(np.int32)]
+    return picture
 
 
 def _gradient(rng: np.random.Generator, h: int, w: int) -> np.ndarray:
@@ -73,7 +77,7 @@ def _foliage(rng: np.random.Generator, h: int, w: int) -> np.ndarray:
     for _ in range(int(rng.integers(120, 420))):
         center = (int(rng.uniform(0, w)), int(rng.uniform(0, h)))
         axes = (max(1, int(size * rng.uniform(0.5, 1.6))), max(1, int(size * rng.uniform(0.15, 0.6))))
-        colour = base * np.exp(rng.normal(0, 0.55)) * np.exp(rng.normal(0, 0.12, 3))
+        colour = base * math.exp(rng.normal(0, 0.55)) * np.exp(rng.normal(0, 0.12, 3))
         cv2.ellipse(picture, center, axes, rng.uniform(0, 180), 0, 360, colour.tolist(), -1)
     return picture
 
@@ -201,7 +205,7 @@ def _draw_glyphs(rng: np.random.Generator, picture: np.ndarray) -> None:
     for _ in range(int(rng.integers(1, 6))):
         text = "".join(rng.choice(list(letters), int(rng.integers(1, 10))))
         place = (int(rng.uniform(-0.1, 0.9) * w), int(rng.uniform(0.05, 1.0) * h))
-        scale = float(np.exp(rng.uniform(np.log(0.3), np.log(3.5)))) * w / 320
+        scale = math.exp(rng.uniform(math.log(0.3), math.log(3.5))) * w / 320
         font = int(rng.choice(_FONTS))
         thick = max(1, int(3 * scale * rng.uniform(0.4, 2)))
         mask = np.zeros((h, w), dtype=np.uint8)

@@ -10,7 +10,14 @@ from img2pose.data.synthetic.identities import Person
 from img2pose.data.synthetic.noise import fractal_noise
 from img2pose.data.synthetic.parts import PARAMETERS, Kind, Part, plain_part
 from img2pose.data.synthetic.shading import PATTERNS, SEED
-from img2pose.data.synthetic.solids import capsule, ellipsoid, grid_triangles, joined, lofted
+from img2pose.data.synthetic.solids import (
+    capsule,
+    capsules,
+    ellipsoid,
+    grid_triangles,
+    joined,
+    lofted,
+)
 
 NECK_PIVOT = np.array([0.0, 0.62, 0.62])
 """Where the body turns against the head."""
@@ -32,6 +39,7 @@ _RINGS = np.array(
         [3.50, 1.76, 0.80, 0.72],
         [4.60, 1.66, 0.74, 0.76],
         [6.50, 1.70, 0.76, 0.80],
+        [16.0, 1.60, 0.76, 0.80],
     ]
 )
 
@@ -68,7 +76,7 @@ def torso_parts(person: Person, rng: np.random.Generator, coarse: bool) -> list[
     turn = np.linspace(0, 2 * math.pi, columns, endpoint=False)
     wide = rng.uniform(0.86, 1.18) * (0.82 if person.childlike else 1.0)
     deep = rng.uniform(0.9, 1.15)
-    steps = np.linspace(0, len(_RINGS) - 1, 14 if coarse else 30)
+    steps = np.linspace(0, len(_RINGS) - 1, 14 if coarse else 32)
     table = np.stack(
         [np.interp(steps, np.arange(len(_RINGS)), column) for column in _RINGS.T], axis=1
     )
@@ -89,10 +97,10 @@ def torso_parts(person: Person, rng: np.random.Generator, coarse: bool) -> list[
     places, triangles = lofted(rings)
     pattern = places * [1, 1, 1]
     bare, neckline = _neckline(places, turn, len(y), rng)
-    p = cloth_parameters(rng, person.skin * rng.uniform(0.85, 1.0))
+    p = cloth_parameters(rng, person.skin)
     if neckline == "suit":
         p[0], p[7] = 8, 1
-    openness = np.clip(0.30 + 0.9 * (places[:, 1] - 0.75), 0.25, 1.0)
+    openness = np.clip(0.72 + 0.5 * (places[:, 1] - 0.85), 0.6, 1.0)
     # Below the chin little light comes in.
     openness = np.where(places[:, 2] > 0.9, np.maximum(openness, 0.6), openness)
     parts = [
@@ -234,7 +242,7 @@ def arm_parts(
     for sign in (-1.0, 1.0):
         if rng.uniform() < 0.35:
             continue
-        shoulder = np.array([1.72 * wide * sign, 1.75, 0.8])
+        shoulder = np.array([1.52 * wide * sign, 1.80, 0.8])
         lifted = rng.uniform() < 0.22 if raised is None else raised
         if lifted:
             elbow = shoulder + [sign * rng.uniform(-0.2, 1.4), rng.uniform(-2.2, 0.4), rng.uniform(-1.2, 0.4)]
@@ -278,35 +286,43 @@ def hand_parts(
     inward = np.cross(forward, aside)
     size = rng.uniform(0.85, 1.1)
     palm_end = wrist + forward * 0.80 * size
-    pieces = [
-        capsule(wrist - 0.1 * forward, palm_end, 0.24 * size, 0.22 * size),
-        capsule(wrist + 0.2 * forward + 0.2 * aside, palm_end + 0.24 * aside, 0.18 * size, 0.14 * size),
-        capsule(wrist + 0.2 * forward - 0.2 * aside, palm_end - 0.24 * aside, 0.18 * size, 0.14 * size),
+    # Start, end and the two radii of each limb.
+    limbs = [(wrist - 0.1 * forward, palm_end, 0.24 * size, 0.22 * size)]
+    limbs += [
+        (
+            wrist + 0.2 * forward + side * 0.2 * aside,
+            palm_end + side * 0.24 * aside,
+            0.18 * size,
+            0.14 * size,
+        )
+        for side in (-1.0, 1.0)
     ]
     bend = rng.uniform(0, 1.4)
     spread = rng.uniform(0.02, 0.25)
     for finger in range(5):
         place = (finger - 1.5) / 1.5
+        lengths: tuple[float, ...]
         if finger == 4:
-            root = wrist + (0.25 * forward + 0.28 * aside) * size
+            start = wrist + (0.25 * forward + 0.28 * aside) * size
             direction = 0.6 * forward + 0.8 * aside
             lengths = (0.34, 0.30)
         else:
-            root = palm_end + 0.30 * place * aside * size
+            start = palm_end + 0.30 * place * aside * size
             direction = forward + spread * place * aside
             lengths = (0.40 - 0.05 * abs(place), 0.28, 0.22)
-        angle, start = bend * rng.uniform(0.6, 1.2), root
+        angle = bend * rng.uniform(0.6, 1.2)
         for number, length in enumerate(lengths):
             turn = angle * (0.5 + 0.5 * number)
             step = math.cos(turn) * direction + math.sin(turn) * inward
             end = start + step / np.linalg.norm(step) * length * size
             radius = (0.115 - 0.012 * number) * size
-            pieces.append(capsule(start, end, radius, radius * 0.9))
+            limbs.append((start, end, radius, radius * 0.9))
             start = end
     parameters = np.zeros(PARAMETERS, np.float32)
     parameters[0], parameters[15] = 0.04, 0.10
     parameters[SEED] = rng.integers(1 << 20)
-    places, triangles = joined(pieces)
+    starts, ends, start_radii, end_radii = (np.array(column) for column in zip(*limbs, strict=True))
+    places, triangles = capsules(starts, ends, start_radii, end_radii)
     # Between the fingers it is darker.
     near = np.clip(1.25 - 0.5 * np.abs((places - palm_end) @ inward) / 0.2, 0.55, 1)
     return [

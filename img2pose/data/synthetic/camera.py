@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
@@ -29,13 +31,13 @@ def photographed(
     if face_brightness is not None:
         share = rng.uniform(0.35, 1.0)
         metered = metered ** (1 - share) * face_brightness**share
-    exposure = 0.27 / max(metered, 0.01) * np.exp(rng.normal(0, 0.33))
-    scene = scene * np.clip(exposure, 0.25, 8.0)
-    scene = scene * np.exp(rng.normal(0, 0.07, 3)).astype(np.float32)
+    exposure = 0.27 / max(metered, 0.01) * math.exp(rng.normal(0, 0.33))
+    white = min(max(exposure, 0.25), 8.0) * np.exp(rng.normal(0, 0.07, 3))
+    scene = scene * white.astype(np.float32)
     if rng.uniform() < 0.25:
         # Stray light.
         glow = cv2.GaussianBlur(scene, (0, 0), width * rng.uniform(0.02, 0.08))
-        scene = scene + rng.uniform(0.03, 0.25) * (glow - scene)
+        scene = scene + rng.uniform(0.02, 0.15) * (glow - scene)
     if rng.uniform() < 0.3:
         scene = cv2.GaussianBlur(scene, (0, 0), rng.uniform(0.3, 1.6) * width / 320)
     if rng.uniform() < 0.08:
@@ -48,28 +50,28 @@ def photographed(
     shoulder = rng.uniform(0.0, 0.6)
     scene = np.maximum(scene, 0)
     scene = scene * (1 + shoulder * scene * 0.4) / (1 + shoulder * scene)
-    pixels = np.clip(scene, 0, 1) ** (1 / (GAMMA * rng.uniform(0.9, 1.12)))
-    contrast = np.exp(rng.normal(0, 0.14))
+    pixels = cv2.pow(np.minimum(scene, 1), 1 / (GAMMA * rng.uniform(0.9, 1.12)))
+    contrast = math.exp(rng.normal(0.10, 0.15))
     pixels = np.clip(0.5 + contrast * (pixels - 0.5), 0, 1)
     style = rng.uniform()
-    gray = pixels @ np.array([0.30, 0.59, 0.11], dtype=np.float32)
+    gray = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     if style < 0.09:
-        tone = np.exp(rng.normal(0, 0.05, 3)) if rng.uniform() < 0.4 else np.ones(3)
-        pixels = gray[..., None] * tone
+        spread = 0.05 if rng.uniform() < 0.4 else 0.0
+        pixels = gray[..., None] * np.exp(rng.normal(0, spread, 3)).astype(np.float32)
     else:
-        saturation = np.exp(rng.normal(-0.05, 0.28))
+        saturation = math.exp(rng.normal(0.08, 0.28))
         pixels = gray[..., None] + saturation * (pixels - gray[..., None])
-    if rng.uniform() < 0.55:
-        strength = rng.uniform(0.003, 0.045)
+    if rng.uniform() < 0.5:
+        strength = rng.uniform(0.002, 0.030) * rng.uniform(0.3, 1.0)
         grain = rng.standard_normal(pixels.shape, dtype=np.float32)
         if rng.uniform() < 0.5:
             grain = np.broadcast_to(grain[..., :1], grain.shape)
         if rng.uniform() < 0.4:
             grain = cv2.GaussianBlur(np.ascontiguousarray(grain), (0, 0), 0.8) * 2
         pixels = pixels + strength * grain
-    if rng.uniform() < 0.35:
+    if rng.uniform() < 0.3:
         soft = cv2.GaussianBlur(np.ascontiguousarray(pixels, dtype=np.float32), (0, 0), 1.0)
-        pixels = pixels + rng.uniform(0.2, 1.2) * (pixels - soft)
+        pixels = pixels + rng.uniform(0.2, 0.9) * (pixels - soft)
     result = (np.clip(pixels, 0, 1) * 255 + 0.5).astype(np.uint8)
     if rng.uniform() < 0.15:
         factor = rng.uniform(0.35, 0.9)

@@ -12,8 +12,8 @@ from img2pose.data.synthetic.noise import fractal_noise
 from img2pose.data.synthetic.paint import beard_region, smooth_step
 from img2pose.data.synthetic.parts import PARAMETERS, Kind, Part, plain_part
 from img2pose.data.synthetic.shading import SEED
-from img2pose.data.synthetic.skull import scalp_elevations, shell, wrapped
-from img2pose.data.synthetic.solids import ellipsoid, tube
+from img2pose.data.synthetic.skull import shell, wrapped
+from img2pose.data.synthetic.solids import ellipsoid, grid_triangles, tube
 
 # Elevation of the hairline by azimuth, both in degrees around the skull's centre.
 _HAIRLINE_AZIMUTH = np.array([0, 25, 42, 54, 64, 74, 80, 86, 98, 110, 125, 150, 180])
@@ -114,8 +114,7 @@ def painted_hair(
 ) -> np.ndarray:
     """(V,) density of hair that is painted on the skin: scalp, stubble, beard."""
     mean = mesh.mean.astype(np.float64)
-    azimuth, elevation = scalp_elevations(mean)
-    above = elevation - hairline_deg(style, azimuth)
+    above = mesh.elevation_deg - hairline_deg(style, mesh.azimuth_deg)
     scalp = style.shaven * smooth_step(-3, 4, above) * (1 - mesh.masks["ears"])
     scalp *= ~((mean[:, 2] < 0.35) & (mean[:, 1] > -0.30))
     density = scalp
@@ -230,6 +229,8 @@ def hair_parts(
             p,
         )
     ]
+    if not coarse:
+        parts.append(_strands(places, columns, person, style, p, rng))
     for center, radii in _gathered(style, rng):
         places, triangles = ellipsoid(center, radii, 7, 12)
         places = places + 0.04 * fractal_noise(places * 6, person.seed + 53, 2)[:, None] * (
@@ -248,6 +249,63 @@ def hair_parts(
             )
         )
     return parts
+
+
+def _strands(
+    places: np.ndarray,
+    columns: int,
+    person: Person,
+    style: HairStyle,
+    parameters: np.ndarray,
+    rng: np.random.Generator,
+) -> Part:
+    """Thin locks that leave the shell, so that hair has no smooth outline.
+
+    Args:
+        places: (R * columns, 3) vertices of the shell, row by row.
+        columns: Of the shell.
+        person: Whose hair it is.
+        style: Of the hair.
+        parameters: Of the shell's paint.
+        rng: For their places.
+    """
+    grid = places.reshape(-1, columns, 3)
+    rows = len(grid)
+    count = int(rng.integers(60, 260))
+    row = np.minimum((rows - 1) * rng.beta(2.0, 1.2, count), rows - 2).astype(int)
+    column = rng.integers(columns, size=count)
+    roots = grid[row, column]
+    along = grid[row + 1, column] - roots
+    along /= np.linalg.norm(along, axis=1, keepdims=True) + 1e-9
+    outward = roots - np.array([0.0, -0.45, 0.45])
+    outward /= np.linalg.norm(outward, axis=1, keepdims=True) + 1e-9
+    length = rng.uniform(0.08, 0.16 + 0.25 * min(style.top * 3 + style.length, 1.0), count)
+    wild = rng.uniform(0.05, 0.45) + 0.5 * style.curl
+    aside = rng.normal(0, wild, (count, 3))
+    steps = np.linspace(0, 1, 4)[None, :, None]
+    path = roots[:, None] + length[:, None, None] * (
+        steps * along[:, None]
+        + steps**2 * (aside + 0.4 * wild * np.abs(rng.normal(0, 1, (count, 1))) * outward)[:, None]
+        + 0.25 * np.sin(np.pi * steps) * outward[:, None]
+    )
+    across = np.cross(along, outward)
+    width = rng.uniform(0.006, 0.03, (count, 1, 1)) * (1 - 0.85 * steps)
+    ribbon = np.stack([path - width * across[:, None], path + width * across[:, None]], axis=2)
+    one = grid_triangles(4, 2)
+    first = np.arange(count, dtype=np.int32)[:, None, None] * np.int32(8)
+    tones = np.exp(rng.normal(0, 0.35, (count, 1, 1, 1)))
+    colours = np.broadcast_to(person.hair * tones, ribbon.shape).reshape(-1, 3)
+    vertices = ribbon.reshape(-1, 3)
+    return plain_part(
+        Kind.HAIR,
+        vertices,
+        (one + first).reshape(-1, 3),
+        colours,
+        pattern=vertices,
+        openness=0.85,
+        gloss=0.03,
+        parameters=parameters,
+    )
 
 
 def _gathered(style: HairStyle, rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -285,7 +343,9 @@ def beard_part(
     used, corners = np.unique(triangles, return_inverse=True)
     if not len(used):
         return None
-    length = rng.uniform(0.02, 0.16) ** 1.0 * (2.2 if rng.uniform() < 0.12 else 1.0)
+    length = rng.uniform(0.02, 0.16) * (2.2 if rng.uniform() < 0.12 else 1.0)
+    if shape == 2:
+        length *= 0.35
     places = vertices[used]
     from_center = places - vertices[model.landmark_indices[[33, 8]]].mean(0) - [0, -0.1, 0.35]
     outward = from_center / (np.linalg.norm(from_center, axis=1, keepdims=True) + 1e-9)

@@ -11,7 +11,7 @@ import numpy as np
 
 from img2pose.references import MESH_FILE, references_folder
 from sim3dr import Mesh, rasterize, vertex_normals
-from sim3dr.compilation import compiled, f8, i4, i8, read, written
+from sim3dr.compilation import compiled, f4, f8, i4, i8, read, written
 
 MODEL_FILE = "identity_expression_model.npz"
 
@@ -42,6 +42,11 @@ class HeadMesh:
         masks: by name (V,) float32 in 0..1: lips, eyelids, ears, inside-mouth.
         openness: (V,) float32 share of directions in which a vertex sees the sky.
         is_tongue: (V,) bool.
+        flush: (V,) where blood shows: cheeks, nose, chin, ears.
+        socket: (V,) the thin skin around the eyes.
+        shiny: (V,) factor on the skin's highlights.
+        azimuth_deg: (V,) around `SKULL_CENTER`, 0 at the front.
+        elevation_deg: (V,) likewise, 90 at the crown.
     """
 
     mean: np.ndarray
@@ -53,6 +58,11 @@ class HeadMesh:
     masks: dict[str, np.ndarray]
     openness: np.ndarray
     is_tongue: np.ndarray
+    flush: np.ndarray
+    socket: np.ndarray
+    shiny: np.ndarray
+    azimuth_deg: np.ndarray
+    elevation_deg: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,12 +105,10 @@ class HeadModel:
         Returns:
             (V, 3) float64 fine vertices in the reference frame.
         """
-        moved = identity.astype(np.float32) @ self.identities
-        used = np.flatnonzero(expression)
-        if len(used):
-            moved = moved + expression[used].astype(np.float32) @ self.expressions[used]
-        vertices: np.ndarray = (self.fine.mean + moved.reshape(-1, 3)).astype(np.float64)
-        return vertices
+        flat = self.fine.mean.reshape(-1).copy()
+        _add_components(identity.astype(np.float32), self.identities, flat)
+        _add_components(expression.astype(np.float32), self.expressions, flat)
+        return flat.reshape(-1, 3).astype(np.float64)
 
     def skull(self, vertices: np.ndarray) -> np.ndarray:
         """(AZIMUTHS, ELEVATIONS, 3) points of a person's skull, from the fine vertices."""
@@ -144,6 +152,19 @@ def _openness(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
         possible += weight
     result: np.ndarray = (seen / np.maximum(possible, 1e-9)).astype(np.float32)
     return result
+
+
+@compiled(read(f4, 1), read(f4, 2), written(f4, 1))
+def _add_components(coefficients: Any, components: Any, flat: Any) -> None:
+    """Adds components (K, N) that have a coefficient (K,) to (N,).
+
+    A matrix product would let BLAS start threads of its own in every worker process.
+    """
+    for number in range(len(coefficients)):
+        factor = coefficients[number]
+        if factor != 0.0:
+            for place in range(len(flat)):
+                flat[place] += factor * components[number, place]
 
 
 @compiled(read(f8, 2), read(i4, 2), read(f8, 1), read(f8, 2), written(i8, 1), written(f8, 2))
@@ -221,6 +242,16 @@ def _split(
     """Parts the eyes from the rest; `face` is (T,)."""
     of_eyes = is_eye[triangles].all(axis=1)
     eye_indices = np.flatnonzero(is_eye)
+    places = mean.astype(np.float64)
+    flush = (
+        _mound(places, (0.42, 0.05, -0.25), (0.22, 0.2, 0.4))
+        + 0.9 * _mound(places, (0.0, -0.05, -0.68), (0.13, 0.12, 0.2))
+        + 0.6 * _mound(places, (0.0, 0.60, -0.40), (0.2, 0.12, 0.3))
+        + 0.9 * masks["ears"]
+    )
+    nose = _mound(places, (0.0, -0.2, -0.65), (0.15, 0.3, 0.3))
+    offset = places - SKULL_CENTER
+    level = np.hypot(offset[:, 0], offset[:, 2])
     return HeadMesh(
         mean,
         fine_indices,
@@ -231,7 +262,22 @@ def _split(
         masks,
         openness,
         is_tongue,
+        flush,
+        _mound(places, (0.24, -0.38, -0.36), (0.16, 0.11, 0.2)),
+        1 + nose + 0.6 * (places[:, 1] < -0.65),
+        np.degrees(np.arctan2(offset[:, 0], -offset[:, 2])),
+        np.degrees(np.arctan2(-offset[:, 1], level)),
     )
+
+
+def _mound(
+    places: np.ndarray, center: tuple[float, float, float], radii: tuple[float, float, float]
+) -> np.ndarray:
+    """(V,) 1 at a place and its mirror image, falling to 0 around them."""
+    offset = (places - np.array(center)) / np.array(radii)
+    other = (places * [-1, 1, 1] - np.array(center)) / np.array(radii)
+    mound: np.ndarray = np.maximum(np.exp(-(offset**2).sum(1)), np.exp(-(other**2).sum(1)))
+    return mound
 
 
 def _coarse_vertices(

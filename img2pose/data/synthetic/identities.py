@@ -101,7 +101,7 @@ class Person:
         wide = 1 + amount * (0.07 * np.clip(above / 0.6, 0, 1) - 0.05 * np.clip(below / 0.6, 0, 1))
         moved[:, 0] *= wide
         nose = np.exp(-((x / 0.16) ** 2) - ((y + 0.02) / 0.22) ** 2) * np.clip(-z - 0.35, 0, 0.5)
-        moved[:, 2] += amount * 0.45 * nose
+        moved[:, 2] += amount * 0.25 * nose
         cheeks = np.exp(-(((np.abs(x) - 0.42) / 0.2) ** 2) - ((y - 0.12) / 0.25) ** 2) * (z < 0.2)
         moved[:, 2] -= amount * 0.05 * cheeks
         for side in (-1, 1):
@@ -196,7 +196,7 @@ def draw_person(rng: np.random.Generator, model: HeadModel) -> Person:
     """Draws a person; everything depends on the generator alone."""
     childlike = rng.uniform(0.2, 1.0) if rng.uniform() < 0.2 else 0.0
     age = 0.0 if childlike else float(rng.beta(1.3, 2.0))
-    tone = rng.uniform(0.0, 1.0) ** 1.25
+    tone = rng.uniform(0.0, 1.0) ** 1.5
     skin = between(_SKIN_TONES, tone) * np.exp(rng.normal(0, [0.07, 0.06, 0.10]))
     if age > 0.65 and rng.uniform() < 0.75:
         hair = between(_HAIR_TONES[8:], rng.uniform())
@@ -211,7 +211,7 @@ def draw_person(rng: np.random.Generator, model: HeadModel) -> Person:
     gaze = np.array([[look[0], look[1], -1.0]] * 2) + rng.normal(0, 0.02, (2, 3))
     gaze /= np.linalg.norm(gaze, axis=1, keepdims=True)
     female = rng.uniform() < 0.5
-    lipstick = rng.uniform(0.3, 1.0) if female and not childlike and rng.uniform() < 0.45 else 0.0
+    lipstick = rng.uniform(0.2, 0.9) if female and not childlike and rng.uniform() < 0.45 else 0.0
     natural = skin * [1.0, 0.62, 0.62] * rng.uniform(0.75, 1.05)
     painted = between(
         np.array([[0.45, 0.03, 0.04], [0.55, 0.12, 0.16], [0.25, 0.02, 0.05], [0.5, 0.2, 0.15]]),

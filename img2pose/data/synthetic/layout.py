@@ -154,7 +154,7 @@ def draw_layout(rng: np.random.Generator, settings: SyntheticSettings) -> Layout
     if rng.uniform() < settings.focal_share:
         low, high = np.log(settings.focal_range)
         focal = float(np.exp(rng.uniform(low, high)))
-    tilt = rng.normal(0, 4) if rng.uniform() < 0.93 else rng.uniform(-180, 180)
+    tilt = rng.normal(0, 4) if rng.uniform() < 0.96 else rng.uniform(-180, 180)
     roll = rotation_z(math.radians(settings.pose_spread * tilt))
     short = min(height, width)
     kind = "negative"

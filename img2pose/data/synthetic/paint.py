@@ -16,15 +16,6 @@ from img2pose.data.synthetic.solids import grid_triangles, joined
 _TEETH_COLUMNS = 15
 
 
-def bump(
-    points: np.ndarray, center: tuple[float, float, float], radii: tuple[float, float, float]
-) -> np.ndarray:
-    """(V,) 1 at a place and its mirror image, falling to 0 around them."""
-    offset = (points - np.array(center)) / np.array(radii)
-    other = (points * [-1, 1, 1] - np.array(center)) / np.array(radii)
-    return np.maximum(np.exp(-(offset**2).sum(1)), np.exp(-(other**2).sum(1)))
-
-
 def smooth_step(low: float, high: float, value: np.ndarray) -> np.ndarray:
     """0 below `low`, 1 above `high`, smooth between; also falling, with low > high."""
     share = np.clip((value - low) / (high - low), 0, 1)
@@ -81,18 +72,11 @@ def skin_part(
     colours = np.broadcast_to(person.skin, mean.shape).copy()
     slow = fractal_noise(mean * 2.2 + 7, person.seed, 2)
     colours *= 1 + 0.10 * slow[:, None]
-    flush = (
-        bump(mean, (0.42, 0.05, -0.25), (0.22, 0.2, 0.4))
-        + 0.9 * bump(mean, (0.0, -0.05, -0.68), (0.13, 0.12, 0.2))
-        + 0.6 * bump(mean, (0.0, 0.60, -0.40), (0.2, 0.12, 0.3))
-        + 0.9 * mesh.masks["ears"]
-    )
-    red = person.redness * flush * (1 + 0.5 * slow)
+    red = person.redness * mesh.flush * (1 + 0.5 * slow)
     colours *= 1 + red[:, None] * np.array([0.25, -0.55, -0.45])
     # The skin is thin and dark around the eyes, and in folds.
-    socket = bump(mean, (0.24, -0.38, -0.36), (0.16, 0.11, 0.2))
     tired = rng.uniform(0.0, 0.35) * (0.5 + person.age)
-    colours *= 1 - tired * socket[:, None] * np.array([0.6, 0.9, 0.85])
+    colours *= 1 - tired * mesh.socket[:, None] * np.array([0.6, 0.9, 0.85])
     if person.make_up > 0:
         shadow = person.make_up * mesh.masks["eyelids"] * (mean[:, 1] < -0.40)
         colour = person.skin * rng.uniform(0.1, 0.9, 3)
@@ -105,13 +89,13 @@ def skin_part(
     # Whatever the mouth does, little light comes in; the tongue lies at its front.
     openness = np.where(mesh.is_tongue, 0.25, np.maximum(openness, 0.05 * inside[:, 0]))
     shine = rng.uniform(0.02, 0.16)
-    gloss = shine * (1 + bump(mean, (0.0, -0.2, -0.65), (0.15, 0.3, 0.3)) + 0.6 * (mean[:, 1] < -0.65))
+    gloss = shine * mesh.shiny
     gloss = np.where(mesh.masks["lips"] > 0.5, rng.uniform(0.04, 0.16) + 0.25 * person.lipstick, gloss)
     gloss = np.where(inside[:, 0] > 0.5, 0.15, gloss)
     p = np.zeros(PARAMETERS, dtype=np.float32)
     p[0] = rng.uniform(0.02, 0.09) * (1 + person.age)
-    p[1] = rng.uniform(0.2, 0.9) if rng.uniform() < 0.22 else 0.0
-    p[2] = rng.uniform(9, 24)
+    p[1] = rng.uniform(0.1, 0.55) if rng.uniform() < 0.2 else 0.0
+    p[2] = rng.uniform(14, 30)
     p[3] = np.exp(rng.normal(math.log(0.036), 0.35)) * (0.75 if person.childlike else 1.0)
     p[4] = rng.uniform(0.35, 0.98)
     p[5:8] = person.hair * rng.uniform(0.4, 0.9)

@@ -117,10 +117,10 @@ def make_picture(
     background = _blurred_by_distance(rng, background, layout)
     # A background is lit by the same light.
     ambient = light.surroundings.mean(0) + 0.35 * light.colours[0]
-    background = background * (ambient * np.exp(rng.normal(0, 0.4))).astype(np.float32)
+    background = background * (ambient * math.exp(rng.normal(0, 0.4))).astype(np.float32)
     scale = settings.samples
     rows, columns = round(height * scale), round(width * scale)
-    background = cv2.resize(background, (columns, rows), interpolation=cv2.INTER_LINEAR)
+    background = cv2.resize(background.astype(np.float32), (columns, rows), interpolation=cv2.INTER_LINEAR)
     assumed = image_intrinsics(height, width)
     camera = assumed.copy()
     camera[[0, 1], [0, 1]] *= layout.focal
@@ -176,9 +176,10 @@ def _faces(
     """Labels, and the mean luminance of what is seen of the faces."""
     faces: list[SyntheticFace] = []
     lit: list[np.ndarray] = []
-    if scene.assembly is None or scene.buffer is None:
+    if scene.assembly is None or scene.buffer is None or not layout.heads:
         return (), None
     index = scene.buffer.triangle_index
+    poses = _assumed_poses(layout.heads, camera, assumed)
     for number, head in enumerate(layout.heads):
         if head.is_back:
             continue
@@ -190,7 +191,7 @@ def _faces(
         projected = points @ camera.T
         faces.append(
             SyntheticFace(
-                _assumed_pose(head, camera, assumed),
+                poses[number],
                 projected[:, :2] / projected[:, 2:],
                 min(visible / whole, 1.0) if whole else 0.0,
                 seen,
@@ -204,10 +205,17 @@ def _faces(
     return tuple(faces), brightness
 
 
-def _assumed_pose(head: HeadPlace, camera: np.ndarray, assumed: np.ndarray) -> np.ndarray:
-    pose = np.concatenate([matrix_to_rotvec(head.rotation), head.translation])
-    if math.isclose(camera[0, 0], assumed[0, 0]):
-        return pose
-    same = np.eye(3)[:2]
-    moved: np.ndarray = transform_poses(pose[None], same, camera, assumed)[0]
-    return moved
+def _assumed_poses(
+    heads: tuple[HeadPlace, ...], camera: np.ndarray, assumed: np.ndarray
+) -> np.ndarray:
+    """(N, 6) poses in the assumed camera."""
+    poses = np.concatenate(
+        [
+            matrix_to_rotvec(np.stack([head.rotation for head in heads])),
+            np.stack([head.translation for head in heads]),
+        ],
+        axis=1,
+    )
+    if not math.isclose(camera[0, 0], assumed[0, 0]):
+        poses = transform_poses(poses, np.eye(3)[:2], camera, assumed)
+    return poses

@@ -441,7 +441,15 @@ def shade(
                     continue
                 visible = cave
                 if light == 0 and has_shadow[figure] and cosine > -0.1:
-                    visible *= _shadow(shadow_maps, shadow_frames, figure, px, py, pz)
+                    # A step off the surface keeps it out of its own shadow.
+                    visible *= _shadow(
+                        shadow_maps,
+                        shadow_frames,
+                        figure,
+                        px + 0.03 * nx,
+                        py + 0.03 * ny,
+                        pz + 0.03 * nz,
+                    )
                 if visible <= 0.0:
                     continue
                 cr, cg, cb = light_colours[light, 0], light_colours[light, 1], light_colours[light, 2]

@@ -10,7 +10,6 @@ from img2pose.data.synthetic.head_model import (
     AZIMUTHS,
     ELEVATIONS,
     LOWEST_ELEVATION_DEG,
-    SKULL_CENTER,
 )
 from img2pose.data.synthetic.solids import Surface, grid_triangles
 
@@ -88,13 +87,3 @@ def shell(
         out = flare * np.sin(1.3 * steps * math.pi / 2) * np.clip(hanging, 0, 1)[:, None] * level
         points = np.concatenate([points, points[-1] + steps * down + out])
     return points.reshape(-1, 3), grid_triangles(len(points), len(azimuth_deg), closed=True)
-
-
-def scalp_elevations(mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Azimuth and elevation in degrees of places (V, 3) around the skull's centre."""
-    offset = mean - SKULL_CENTER
-    level = np.hypot(offset[:, 0], offset[:, 2])
-    return (
-        np.degrees(np.arctan2(offset[:, 0], -offset[:, 2])),
-        np.degrees(np.arctan2(-offset[:, 1], level)),
-    )

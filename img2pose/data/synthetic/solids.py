@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 
@@ -10,8 +11,9 @@ Surface = tuple[np.ndarray, np.ndarray]
 """(V, 3) float64 vertices and (T, 3) int32 triangles."""
 
 
+@cache
 def grid_triangles(rows: int, columns: int, closed: bool = False) -> np.ndarray:
-    """(T, 3) int32 triangles of a grid of vertices stored row by row.
+    """(T, 3) int32 triangles of a grid of vertices stored row by row; not to be changed.
 
     Args:
         rows: Of vertices.
@@ -26,7 +28,25 @@ def grid_triangles(rows: int, columns: int, closed: bool = False) -> np.ndarray:
     a, b = first + left, first + right
     c, d = a + columns, b + columns
     quads = np.stack([np.stack([a, b, d], -1), np.stack([a, d, c], -1)], axis=-2)
-    return quads.reshape(-1, 3).astype(np.int32)
+    triangles = quads.reshape(-1, 3).astype(np.int32)
+    triangles.flags.writeable = False
+    return triangles
+
+
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Cross products; NumPy's own takes ten times as long for few vectors."""
+    ax, ay, az = a[..., 0], a[..., 1], a[..., 2]
+    bx, by, bz = b[..., 0], b[..., 1], b[..., 2]
+    return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=-1)
+
+
+def _frames(along: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two unit vectors (..., 3) across unit vectors (..., 3)."""
+    # Any direction across will do where it is not parallel.
+    flat = np.where(np.abs(along[..., 2:]) < 0.8, [[0.0, 0.0, 1.0]], [[0.0, 1.0, 0.0]])
+    first = _cross(along, np.broadcast_to(flat, along.shape))
+    first = first / (np.sqrt((first**2).sum(-1, keepdims=True)) + 1e-12)
+    return first, _cross(along, first)
 
 
 def joined(surfaces: list[Surface]) -> Surface:
@@ -46,7 +66,9 @@ def lofted(rings: np.ndarray) -> Surface:
     return rings.reshape(-1, 3), grid_triangles(count, columns, closed=True)
 
 
-def tube(path: np.ndarray, radii: np.ndarray | float, sides: int = 6, closed: bool = False) -> Surface:
+def tube(
+    path: np.ndarray, radii: np.ndarray | float, sides: int = 6, closed: bool = False
+) -> Surface:
     """A round tube along a path (N, 3), N >= 2, open at its ends.
 
     Args:
@@ -57,13 +79,16 @@ def tube(path: np.ndarray, radii: np.ndarray | float, sides: int = 6, closed: bo
     """
     if closed:
         path = np.concatenate([path, path[:1]])
-    along = np.gradient(path, axis=0)
-    along /= np.linalg.norm(along, axis=1, keepdims=True) + 1e-12
-    # Any direction across will do where the path is not parallel to it.
-    aside = np.eye(3)[np.abs(along.mean(axis=0)).argmin()]
-    first = np.cross(along, aside)
-    first /= np.linalg.norm(first, axis=1, keepdims=True) + 1e-12
-    second = np.cross(along, first)
+    along = np.empty_like(path)
+    along[1:-1] = path[2:] - path[:-2]
+    along[0], along[-1] = path[1] - path[0], path[-1] - path[-2]
+    along /= np.sqrt((along**2).sum(axis=1, keepdims=True)) + 1e-12
+    # One direction for the whole path, so that the tube does not twist.
+    aside = np.zeros(3)
+    aside[np.abs(along.mean(axis=0)).argmin()] = 1
+    first = _cross(along, np.broadcast_to(aside, along.shape))
+    first /= np.sqrt((first**2).sum(axis=1, keepdims=True)) + 1e-12
+    second = _cross(along, first)
     turn = np.linspace(0, 2 * math.pi, sides, endpoint=False)[None, :, None]
     ring = np.cos(turn) * first[:, None] + np.sin(turn) * second[:, None]
     wide = np.broadcast_to(np.asarray(radii, dtype=np.float64), (len(path) - closed,))
@@ -87,17 +112,39 @@ def ellipsoid(center: np.ndarray, radii: np.ndarray, rows: int = 8, columns: int
     return lofted(np.asarray(center) + unit * np.asarray(radii))
 
 
+def capsules(
+    starts: np.ndarray, ends: np.ndarray, start_radii: np.ndarray, end_radii: np.ndarray
+) -> Surface:
+    """Limbs: tubes with rounded ends.
+
+    Args:
+        starts: (N, 3).
+        ends: (N, 3).
+        start_radii: (N,).
+        end_radii: (N,).
+    """
+    starts, ends = np.atleast_2d(starts), np.atleast_2d(ends)
+    along = ends - starts
+    along = along / (np.sqrt((along**2).sum(axis=1, keepdims=True)) + 1e-9)
+    first, second = _frames(along)
+    turn = np.linspace(0, 2 * math.pi, 8, endpoint=False)[:, None]
+    around = np.cos(turn) * first[:, None] + np.sin(turn) * second[:, None]
+    rings = []
+    for points, radii, sign in ((starts, start_radii, -1.0), (ends, end_radii, 1.0)):
+        wide = np.broadcast_to(np.asarray(radii, dtype=np.float64), (len(starts),))[:, None]
+        profile = ((1.0, 0.05), (0.7, 0.7), (0.0, 1.0))
+        for out, share in profile if sign < 0 else reversed(profile):
+            middle = points + sign * out * wide * along
+            rings.append(middle[:, None] + share * wide[..., None] * around)
+    vertices = np.stack(rings, axis=1)
+    one = grid_triangles(6, 8, closed=True)
+    first_vertex = np.arange(len(starts), dtype=np.int32)[:, None, None] * np.int32(48)
+    return vertices.reshape(-1, 3), (one + first_vertex).reshape(-1, 3)
+
+
 def capsule(start: np.ndarray, end: np.ndarray, start_radius: float, end_radius: float) -> Surface:
-    """A limb: a tube with rounded ends."""
-    along = end - start
-    length = float(np.linalg.norm(along)) + 1e-9
-    along = along / length
-    steps = [(-1.0, 0.05), (-0.7, 0.7), (0.0, 1.0)]
-    places = [start + along * step * start_radius for step, _ in steps]
-    widths = [start_radius * width for _, width in steps]
-    places += [end - along * step * end_radius for step, _ in reversed(steps)]
-    widths += [end_radius * width for _, width in reversed(steps)]
-    return tube(np.array(places), np.array(widths), sides=8)
+    """A single limb."""
+    return capsules(start, end, np.array([start_radius]), np.array([end_radius]))
 
 
 def box(center: np.ndarray, half: np.ndarray) -> Surface:
