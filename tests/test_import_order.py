@@ -48,8 +48,9 @@ MAY_IMPORT: dict[str, set[str]] = {
         "visualization",
     },
 }
-# The commands import it to measure how fast it draws; pictures are drawn by visualization.
-THIRD_PARTY_ONLY_IN = {"sim3dr": {"visualization", "cli"}}
+# The commands import it to measure how fast it draws, data to make synthetic photographs; pictures
+# to look at are drawn by visualization.
+THIRD_PARTY_ONLY_IN = {"sim3dr": {"visualization", "cli", "data"}}
 
 
 def imports_of(path: Path) -> set[str]:

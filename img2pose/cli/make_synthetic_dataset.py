@@ -80,7 +80,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     for name, text in _SHARES:
         value = getattr(_DEFAULT, name)
-        parser.add_argument(f"--{name}", type=float, default=value, help=f"{text} (default {value})")
+        parser.add_argument(
+            f"--{name}", type=float, default=value, help=f"{text} (default {value})"
+        )
     parser.add_argument(
         "--max_yaw",
         type=float,
@@ -209,9 +211,7 @@ def _make(dataset: SyntheticDataset, num_workers: int) -> dict[str, Any]:
     began = time.perf_counter()
     first_seconds = 0.0
     with closing(make_dataset(dataset, num_workers)) as made:
-        progress = tqdm(
-            made, "drawing", dataset.count, unit="image", disable=None, file=sys.stderr
-        )
+        progress = tqdm(made, "drawing", dataset.count, unit="image", disable=None, file=sys.stderr)
         with closing(progress):
             for one in progress:
                 faces, posed = faces + one.faces, posed + one.posed_faces

@@ -4,13 +4,13 @@ The JSON holds `{"image_path": ..., "bboxes": [[l, t, r, b(, score)]], "landmark
 with 5 or 68 landmarks a face; an image without faces has two empty lists. More keys may be added;
 of those that list faces, null stands for what is not known of one:
 
-| key | |
-|---|---|
-| `"pose_para"` | `[[pitch, yaw, roll], ...]` in radians as 300W-LP has them; further numbers of its `Pose_Para` are ignored, and a single face's may stand without the outer list |
-| `"poses"` | `[[rx, ry, rz, tx, ty, tz], ...]` known poses of the project's own reference face in the camera assumed for the image: no fit is needed |
-| `"visibility"` | `[share, ...]` of each face's area that nothing hides, 0 to 1 |
-| `"landmark_visibility"` | `[[0 or 1, ...], ...]` whether each landmark is seen |
-| `"label_source"` | who or what made the labels |
+- `"pose_para": [[pitch, yaw, roll], ...]` in radians as 300W-LP has them; further numbers of its
+  `Pose_Para` are ignored, and a single face's may stand without the outer list;
+- `"poses": [[rx, ry, rz, tx, ty, tz], ...]`, known poses of the project's own reference face in the
+  camera assumed for the image, which need no fit;
+- `"visibility": [share, ...]` of each face's area that nothing hides, 0 to 1;
+- `"landmark_visibility": [[0 or 1, ...], ...]`, whether each landmark is seen;
+- `"label_source"`, who or what made the labels.
 
 Other keys are allowed and ignored.
 """
@@ -338,9 +338,7 @@ def _faces_of(value: dict[str, Any], key: str, source: Path) -> list[Any]:
     return found
 
 
-def _numbers_a_face(
-    value: dict[str, Any], key: str, source: Path
-) -> tuple[np.ndarray | None, ...]:
+def _numbers_a_face(value: dict[str, Any], key: str, source: Path) -> tuple[np.ndarray | None, ...]:
     found: list[np.ndarray | None] = []
     for face, numbers in enumerate(_faces_of(value, key, source)):
         where = f"{source}: face {face}"

@@ -170,7 +170,8 @@ def fit_labels(
     boxes = boxes[keep]
     landmarks = tuple(annotation.landmarks[face] for face in keep)
     carried = [annotation.poses[face] if pose_labels == "exact" else None for face in keep]
-    known = annotation.has_landmarks[keep] | [pose is not None for pose in carried]
+    is_carried = np.array([pose is not None for pose in carried], dtype=bool)
+    known = annotation.has_landmarks[keep] | is_carried
     poses = np.full((len(keep), 2, 6), NO_POSE)
     without_fit = 0
     for face in np.flatnonzero(known):

@@ -36,6 +36,8 @@ def face_json(**changes: Any) -> str:
 @st.composite
 def drawn_annotations(draw: st.DrawFn) -> Annotation:
     boxes, landmarks, scores, head_angles = [], [], [], []
+    poses, visibility, seen = [], [], []
+    depths = st.floats(1e-3, 1e6)
     for _ in range(draw(st.integers(0, 3))):
         left, right = sorted([draw(NUMBERS), draw(NUMBERS)])
         top, bottom = sorted([draw(NUMBERS), draw(NUMBERS)])
@@ -44,6 +46,11 @@ def drawn_annotations(draw: st.DrawFn) -> Annotation:
         landmarks.append(np.array(draw(points)))
         scores.append(draw(st.none() | st.floats(0, 1)))
         head_angles.append(draw(st.none() | st.tuples(NUMBERS, NUMBERS, NUMBERS).map(np.array)))
+        pose = st.tuples(*[NUMBERS] * 5, depths).map(np.array)
+        poses.append(draw(st.none() | pose))
+        visibility.append(draw(st.none() | st.floats(0, 1)))
+        flags = st.lists(st.booleans(), min_size=5, max_size=5).map(np.array)
+        seen.append(draw(st.none() | flags))
     name = draw(st.text(st.characters(exclude_categories=["C"]), min_size=1))
     image_path = name if name.strip() else "image.png"
     return Annotation(
@@ -54,6 +61,9 @@ def drawn_annotations(draw: st.DrawFn) -> Annotation:
         tuple(scores),
         tuple(head_angles),
         draw(st.none() | st.text(st.characters(exclude_categories=["C"]))),
+        tuple(poses),
+        tuple(visibility),
+        tuple(seen),
     )
 
 
@@ -74,6 +84,11 @@ def test_what_is_written_comes_back(
     for angles, expected in zip(back.head_angles, annotation.head_angles, strict=True):
         assert (angles is None) == (expected is None)
         assert angles is None or (angles == expected).all()
+    assert back.visibility == annotation.visibility
+    for name in ("poses", "landmark_visibility"):
+        for value, expected in zip(getattr(back, name), getattr(annotation, name), strict=True):
+            assert (value is None) == (expected is None)
+            assert value is None or (value == expected).all()
 
 
 JSON_VALUES = st.recursive(
@@ -88,6 +103,12 @@ JSON_VALUES = st.recursive(
     value=JSON_VALUES
     | st.fixed_dictionaries(
         {"image_path": JSON_VALUES, "bboxes": JSON_VALUES, "landmarks": JSON_VALUES}
+    )
+    | st.builds(
+        lambda known: json.loads(
+            face_json(poses=known, visibility=known, landmark_visibility=known)
+        ),
+        JSON_VALUES,
     )
     | st.builds(
         lambda angles: json.loads(face_json(pose_para=angles, label_source=angles)), JSON_VALUES
@@ -322,3 +343,29 @@ def test_what_is_no_file_is_refused(root: Path, odd: str, allow_outside: bool) -
     else:
         assert odd == "loop"
         assert not path.is_file()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"poses": [[0, 0, 0, 0, 0]]}, "six finite numbers"),
+        ({"poses": [[0, 0, 0, 0, 0, -1]]}, "before the camera"),
+        ({"poses": []}, None),
+        ({"poses": [None, None]}, "1 bboxes but 2 poses"),
+        ({"poses": {"a": 1}}, "poses must be a list"),
+        ({"poses": ["front"]}, "list of numbers"),
+        ({"visibility": [1.5]}, "between 0 and 1"),
+        ({"visibility": ["all"]}, "number expected"),
+        ({"visibility": [0.5, 0.5]}, "2 visibility"),
+        ({"landmark_visibility": [[1, 0]]}, "each of 5 landmarks"),
+        ({"landmark_visibility": [[1, 0, 2, 1, 1]]}, "0 or 1"),
+        ({"landmark_visibility": [None]}, None),
+    ],
+)
+def test_poses_and_visibility_are_checked(changes: dict[str, Any], message: str | None) -> None:
+    if message is None:
+        assert parse_annotation(face_json(**changes), "a.json").poses == (None,)
+        return
+    with pytest.raises(InputError, match=message) as caught:
+        parse_annotation(face_json(**changes), "a.json")
+    assert str(caught.value).startswith("a.json: ")

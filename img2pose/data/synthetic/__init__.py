@@ -1,1 +1,1 @@
-"""Synthetic photographs of faces with exactly known poses; nothing but `pose_references/` is needed."""
+"""Synthetic photographs of faces with exactly known poses, from `pose_references/` alone."""

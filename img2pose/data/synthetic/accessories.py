@@ -50,7 +50,9 @@ def glasses_parts(
         frames.append(tube(ring, thick, 5, closed=True))
         outer = ring[np.argmax(sign * ring[:, 0])]
         ear = points[16 if sign > 0 else 0] + [0.04 * sign, 0.0, 0.10]
-        hinge = np.array([max(abs(outer[0]), abs(ear[0]) - 0.04) * sign, outer[1] - 0.02, outer[2] + 0.06])
+        hinge = np.array(
+            [max(abs(outer[0]), abs(ear[0]) - 0.04) * sign, outer[1] - 0.02, outer[2] + 0.06]
+        )
         frames.append(tube(np.stack([outer, hinge, ear]), 0.9 * thick + 0.004, 5))
         lens = np.concatenate([ring, ring.mean(0, keepdims=True)])
         fan = np.stack([np.full(24, 24), np.arange(24), (np.arange(24) + 1) % 24], axis=1)
@@ -110,9 +112,7 @@ def mask_part(model: HeadModel, vertices: np.ndarray, rng: np.random.Generator) 
     )
 
 
-def hat_parts(
-    skull: np.ndarray, person: Person, rng: np.random.Generator, kind: str
-) -> list[Part]:
+def hat_parts(skull: np.ndarray, person: Person, rng: np.random.Generator, kind: str) -> list[Part]:
     """A hat of a kind of `HATS`."""
     columns, rows = 64, 12
     azimuth = np.linspace(0, 360, columns, endpoint=False)
@@ -147,7 +147,9 @@ def hat_parts(
         p[8] = 0.3
     elif kind == "turban":
         edge = rng.uniform(28, 36) - 18 * (1 - front)
-        thick = rng.uniform(0.2, 0.4) * (0.5 + np.sin(np.pi * np.clip(share + 0.1, 0, 1))) + 0 * side
+        thick = (
+            rng.uniform(0.2, 0.4) * (0.5 + np.sin(np.pi * np.clip(share + 0.1, 0, 1))) + 0 * side
+        )
         p[0], p[7] = 3, rng.uniform(2, 6)
     parts = []
     openness = np.ones((rows, columns))
@@ -161,8 +163,12 @@ def hat_parts(
         points = points + 0.16 * out / np.linalg.norm(out, axis=-1, keepdims=True)
         return [
             plain_part(
-                Kind.CLOTH, points.reshape(-1, 3), grid_triangles(4, columns, True), colour,
-                extra=-1.0, parameters=p,
+                Kind.CLOTH,
+                points.reshape(-1, 3),
+                grid_triangles(4, columns, True),
+                colour,
+                extra=-1.0,
+                parameters=p,
             )
         ]
     places, triangles = shell(skull, azimuth, edge, thick, hanging, flare)
@@ -189,8 +195,12 @@ def hat_parts(
     if kind == "beanie" and rng.uniform() < 0.3:
         crown = places[:columns].mean(axis=0)
         parts.append(
-            plain_part(Kind.HAIR, *ellipsoid(crown - [0, 0.15, 0], np.full(3, 0.25)), random_colour(rng),
-                       parameters=_fluff(rng))
+            plain_part(
+                Kind.HAIR,
+                *ellipsoid(crown - [0, 0.15, 0], np.full(3, 0.25)),
+                random_colour(rng),
+                parameters=_fluff(rng),
+            )
         )
     return parts
 
@@ -215,13 +225,18 @@ def _brim(
         center = np.array([0.0, -1.62, 0.45])
         places, triangles = box(center, np.array([1.25, 0.04, 1.25]))
         spun = rng.uniform(-0.3, 0.3)
-        turn = np.array([[math.cos(spun), 0, math.sin(spun)], [0, 1, 0], [-math.sin(spun), 0, math.cos(spun)]])
+        turn = np.array(
+            [[math.cos(spun), 0, math.sin(spun)], [0, 1, 0], [-math.sin(spun), 0, math.cos(spun)]]
+        )
         return [plain_part(Kind.SOLID, (places - center) @ turn.T + center, triangles, dark)]
     middle = rim.mean(axis=0)
     outward = (rim - middle) * [1, 0, 1]
     outward /= np.linalg.norm(outward, axis=1, keepdims=True)
     if kind == "cap":
-        reach = rng.uniform(0.45, 0.85) * np.clip(np.cos(np.radians(centered)) * 1.6 - 0.25, 0, 1) ** 0.6
+        reach = (
+            rng.uniform(0.45, 0.85)
+            * np.clip(np.cos(np.radians(centered)) * 1.6 - 0.25, 0, 1) ** 0.6
+        )
         if rng.uniform() < 0.12:
             reach = np.roll(reach, len(reach) // 2)
     else:
@@ -235,7 +250,11 @@ def _brim(
     p[0] = 0
     return [
         plain_part(
-            Kind.CLOTH, np.concatenate(rows), grid_triangles(4, len(rim), True), dark, extra=-1.0,
+            Kind.CLOTH,
+            np.concatenate(rows),
+            grid_triangles(4, len(rim), True),
+            dark,
+            extra=-1.0,
             parameters=p,
         )
     ]
@@ -255,7 +274,9 @@ def ear_parts(model: HeadModel, vertices: np.ndarray, rng: np.random.Generator) 
             place = vertices[lobe > 0.5].mean(axis=0) + [0.03 * sign, 0.06 + drop, -0.02]
             parts.append(
                 plain_part(
-                    Kind.SOLID, *ellipsoid(place, np.array([size, size * (1 + 2 * drop), size]), 6, 8), colour,
+                    Kind.SOLID,
+                    *ellipsoid(place, np.array([size, size * (1 + 2 * drop), size]), 6, 8),
+                    colour,
                     gloss=1.0,
                 )
             )
@@ -263,5 +284,8 @@ def ear_parts(model: HeadModel, vertices: np.ndarray, rng: np.random.Generator) 
     turn = np.linspace(-math.pi / 2, math.pi / 2, 20)
     arch = np.stack([1.0 * np.sin(turn), -0.25 - 1.4 * np.cos(turn), np.full(20, 0.5)], axis=1)
     cups = [tube(arch, 0.06, 6)]
-    cups += [ellipsoid(np.array([sign * 0.92, -0.15, 0.5]), np.array([0.16, 0.38, 0.32])) for sign in (-1, 1)]
+    cups += [
+        ellipsoid(np.array([sign * 0.92, -0.15, 0.5]), np.array([0.16, 0.38, 0.32]))
+        for sign in (-1, 1)
+    ]
     return [plain_part(Kind.SOLID, *joined(cups), random_colour(rng), gloss=0.4)]

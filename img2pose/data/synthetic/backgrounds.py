@@ -12,14 +12,21 @@ from img2pose.data.synthetic.identities import between
 from img2pose.images import read_image
 
 GAMMA = 2.2
-_SKIN_LIKE = np.array([[0.70, 0.48, 0.38], [0.50, 0.29, 0.18], [0.25, 0.13, 0.08], [0.62, 0.42, 0.26]])
+_SKIN_LIKE = np.array(
+    [[0.70, 0.48, 0.38], [0.50, 0.29, 0.18], [0.25, 0.13, 0.08], [0.62, 0.42, 0.26]]
+)
 
 
 _FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_TRIPLEX, cv2.FONT_HERSHEY_SCRIPT_COMPLEX)
 
 
 def noise_picture(
-    rng: np.random.Generator, height: int, width: int, cells: float, octaves: int, stretch: float = 1.0
+    rng: np.random.Generator,
+    height: int,
+    width: int,
+    cells: float,
+    octaves: int,
+    stretch: float = 1.0,
 ) -> np.ndarray:
     """(H, W) float32 smooth fractal noise of about -1..1 with `cells` cells across."""
     total = np.zeros((height, width), dtype=np.float32)
@@ -64,7 +71,9 @@ def _gradient(rng: np.random.Generator, h: int, w: int) -> np.ndarray:
 
 
 def _fractal(rng: np.random.Generator, h: int, w: int) -> np.ndarray:
-    noise = noise_picture(rng, h, w, rng.uniform(1.5, 14), int(rng.integers(2, 6)), rng.uniform(0.3, 3))
+    noise = noise_picture(
+        rng, h, w, rng.uniform(1.5, 14), int(rng.integers(2, 6)), rng.uniform(0.3, 3)
+    )
     return _mixed(rng, 0.5 + 0.5 * noise * rng.uniform(0.5, 1.6), int(rng.integers(2, 5)))
 
 
@@ -76,7 +85,10 @@ def _foliage(rng: np.random.Generator, h: int, w: int) -> np.ndarray:
     size = rng.uniform(0.008, 0.045) * w
     for _ in range(int(rng.integers(120, 420))):
         center = (int(rng.uniform(0, w)), int(rng.uniform(0, h)))
-        axes = (max(1, int(size * rng.uniform(0.5, 1.6))), max(1, int(size * rng.uniform(0.15, 0.6))))
+        axes = (
+            max(1, int(size * rng.uniform(0.5, 1.6))),
+            max(1, int(size * rng.uniform(0.15, 0.6))),
+        )
         colour = base * math.exp(rng.normal(0, 0.55)) * np.exp(rng.normal(0, 0.12, 3))
         cv2.ellipse(picture, center, axes, rng.uniform(0, 180), 0, 360, colour.tolist(), -1)
     return picture
@@ -133,13 +145,20 @@ def _polygons(rng: np.random.Generator, h: int, w: int) -> np.ndarray:
 
 def _room(rng: np.random.Generator, h: int, w: int) -> np.ndarray:
     """Walls, shelves, frames, doors and furniture as shaded rectangles."""
-    picture = np.ascontiguousarray(_gradient(rng, h, w) * 0.3 + 0.7 * _colour(rng), dtype=np.float32)
+    picture = np.ascontiguousarray(
+        _gradient(rng, h, w) * 0.3 + 0.7 * _colour(rng), dtype=np.float32
+    )
     floor = int(h * rng.uniform(0.55, 1.1))
     picture[floor:] = _colour(rng) * 0.6
     for _ in range(int(rng.integers(3, 22))):
         cx, cy = rng.uniform(0, w), rng.uniform(0, h)
         bw, bh = w * rng.uniform(0.02, 0.35), h * rng.uniform(0.02, 0.45)
-        left, top, right, bottom = int(cx - bw / 2), int(cy - bh / 2), int(cx + bw / 2), int(cy + bh / 2)
+        left, top, right, bottom = (
+            int(cx - bw / 2),
+            int(cy - bh / 2),
+            int(cx + bw / 2),
+            int(cy + bh / 2),
+        )
         colour = _colour(rng)
         cv2.rectangle(picture, (left, top), (right, bottom), colour.tolist(), -1)
         if rng.uniform() < 0.6:
@@ -157,11 +176,16 @@ def _scape(rng: np.random.Generator, h: int, w: int) -> np.ndarray:
     top = np.array([0.25, 0.45, 0.9]) * rng.uniform(0.4, 1.2) * np.exp(rng.normal(0, 0.2, 3))
     low = np.array([0.8, 0.85, 0.9]) * rng.uniform(0.5, 1.1)
     picture = (top + (low - top) * y[..., None]) * np.ones((h, w, 1), dtype=np.float32)
-    clouds = np.clip(noise_picture(rng, h, w, rng.uniform(2, 6), 4, 1.8) * 1.6 - 0.2, 0, 1)[..., None]
+    clouds = np.clip(noise_picture(rng, h, w, rng.uniform(2, 6), 4, 1.8) * 1.6 - 0.2, 0, 1)[
+        ..., None
+    ]
     picture += clouds * (0.9 - picture) * rng.uniform(0, 0.9)
     for layer in range(int(rng.integers(1, 4))):
         level = rng.uniform(0.35, 0.9) + 0.1 * layer
-        ridge = level + rng.uniform(0.02, 0.15) * noise_picture(rng, 1 + 1, w, rng.uniform(2, 20), 3)[:1]
+        ridge = (
+            level
+            + rng.uniform(0.02, 0.15) * noise_picture(rng, 1 + 1, w, rng.uniform(2, 20), 3)[:1]
+        )
         ground = _colour(rng) * np.array([0.7, 0.9, 0.5]) * 0.6
         texture = 1 + 0.4 * noise_picture(rng, h, w, 30, 3, 0.4)
         picture = np.where((y > ridge)[..., None], ground * texture[..., None], picture)
@@ -179,7 +203,9 @@ def _cells(rng: np.random.Generator, h: int, w: int) -> np.ndarray:
         seeds, cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
     )
     tones = rng.uniform(0.3, 1.5, labels.max() + 1).astype(np.float32)
-    shade = tones[labels] * np.clip(1.2 - distance / (0.6 * np.sqrt(h * w / len(points))), 0.15, 1.2)
+    shade = tones[labels] * np.clip(
+        1.2 - distance / (0.6 * np.sqrt(h * w / len(points))), 0.15, 1.2
+    )
     return small * shade[..., None]
 
 
@@ -267,7 +293,7 @@ def made_up_background(rng: np.random.Generator, height: int, width: int) -> np.
         _draw_glyphs(rng, picture)
     if rng.uniform() < 0.40:
         _draw_blobs(rng, picture)
-    picture *= (1 + rng.uniform(0, 0.12) * rng.standard_normal((height, width, 1), dtype=np.float32))
+    picture *= 1 + rng.uniform(0, 0.12) * rng.standard_normal((height, width, 1), dtype=np.float32)
     blur = rng.choice([0.0, rng.uniform(0.3, 1.5), rng.uniform(1.5, 7.0)], p=[0.3, 0.3, 0.4])
     if blur:
         picture = cv2.GaussianBlur(picture, (0, 0), blur * width / 320)

@@ -125,7 +125,7 @@ def _neckline(
     places: np.ndarray, turn: np.ndarray, rings: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, str]:
     """(V,) above 0 where skin is bare, and what the clothes are called."""
-    x, y, z = places.T
+    x, y = places[:, 0], places[:, 1]
     front = np.tile(np.clip(np.cos(turn), 0, 1), rings)
     kind = str(
         rng.choice(
@@ -245,10 +245,22 @@ def arm_parts(
         shoulder = np.array([1.52 * wide * sign, 1.80, 0.8])
         lifted = rng.uniform() < 0.22 if raised is None else raised
         if lifted:
-            elbow = shoulder + [sign * rng.uniform(-0.2, 1.4), rng.uniform(-2.2, 0.4), rng.uniform(-1.2, 0.4)]
+            elbow = shoulder + [
+                sign * rng.uniform(-0.2, 1.4),
+                rng.uniform(-2.2, 0.4),
+                rng.uniform(-1.2, 0.4),
+            ]
         else:
-            elbow = shoulder + [sign * rng.uniform(0.0, 0.6), rng.uniform(1.8, 2.3), rng.uniform(-0.6, 0.5)]
-        hand = elbow + rng.normal(0, 1, 3) * [1.1, 1.1, 0.7] + [-sign * 0.6, -0.3 if lifted else 0.4, -0.6]
+            elbow = shoulder + [
+                sign * rng.uniform(0.0, 0.6),
+                rng.uniform(1.8, 2.3),
+                rng.uniform(-0.6, 0.5),
+            ]
+        hand = (
+            elbow
+            + rng.normal(0, 1, 3) * [1.1, 1.1, 0.7]
+            + [-sign * 0.6, -0.3 if lifted else 0.4, -0.6]
+        )
         upper = capsule(shoulder, elbow, 0.42, 0.34)
         lower = capsule(elbow, hand, 0.34, 0.22)
         for limb, short in ((upper, False), (lower, True)):

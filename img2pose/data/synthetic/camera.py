@@ -11,7 +11,10 @@ from img2pose.data.synthetic.backgrounds import GAMMA
 
 
 def photographed(
-    rng: np.random.Generator, light: np.ndarray, size_hw: tuple[int, int], face_brightness: float | None
+    rng: np.random.Generator,
+    light: np.ndarray,
+    size_hw: tuple[int, int],
+    face_brightness: float | None,
 ) -> tuple[np.ndarray, int]:
     """What a camera makes of a scene.
 
@@ -31,7 +34,7 @@ def photographed(
     if face_brightness is not None:
         share = rng.uniform(0.35, 1.0)
         metered = metered ** (1 - share) * face_brightness**share
-    exposure = 0.27 / max(metered, 0.01) * math.exp(rng.normal(0, 0.33))
+    exposure = 0.27 / max(metered, 0.01) * math.exp(rng.normal(-0.05, 0.26))
     white = min(max(exposure, 0.25), 8.0) * np.exp(rng.normal(0, 0.07, 3))
     scene = scene * white.astype(np.float32)
     if rng.uniform() < 0.25:
@@ -59,7 +62,7 @@ def photographed(
         spread = 0.05 if rng.uniform() < 0.4 else 0.0
         pixels = gray[..., None] * np.exp(rng.normal(0, spread, 3)).astype(np.float32)
     else:
-        saturation = math.exp(rng.normal(0.08, 0.28))
+        saturation = math.exp(rng.normal(0.0, 0.25))
         pixels = gray[..., None] + saturation * (pixels - gray[..., None])
     if rng.uniform() < 0.5:
         strength = rng.uniform(0.002, 0.030) * rng.uniform(0.3, 1.0)

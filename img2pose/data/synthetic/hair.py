@@ -187,7 +187,9 @@ def hair_parts(
     root = 1 - (1 - ends) * smooth_step(0.72, 1.0, np.broadcast_to(share, thickness.shape))
     thickness = thickness * root + 0.012
     ways = np.stack(
-        np.broadcast_arrays(np.sin(np.radians(azimuth)) * 3, share * 3, np.cos(np.radians(azimuth)) * 3),
+        np.broadcast_arrays(
+            np.sin(np.radians(azimuth)) * 3, share * 3, np.cos(np.radians(azimuth)) * 3
+        ),
         axis=-1,
     ).reshape(-1, 3)
     lumps = fractal_noise(ways * (1 + 2 * style.curl), person.seed + 50, 3).reshape(thickness.shape)
@@ -197,13 +199,17 @@ def hair_parts(
     )
     total_rows = len(places) // columns
     if style.length > 0 and not coarse:
-        wave = fractal_noise(places * [1.5, 2.5, 1.5], person.seed + 51, 2).reshape(total_rows, columns)
+        wave = fractal_noise(places * [1.5, 2.5, 1.5], person.seed + 51, 2).reshape(
+            total_rows, columns
+        )
         wave[:rows] = 0
         places = places + (0.05 + 0.12 * style.curl) * wave.reshape(-1, 1) * [1, 0, 1]
     down = np.concatenate([share[:, 0], 1 + np.arange(1, total_rows - rows + 1) / 8])
     pattern = np.stack(
         np.broadcast_arrays(
-            np.radians(side) * (0.75 + 0 * down[:, None]), 1.4 * down[:, None], 0.5 * np.sign(centered)
+            np.radians(side) * (0.75 + 0 * down[:, None]),
+            1.4 * down[:, None],
+            0.5 * np.sign(centered),
         ),
         axis=-1,
     ).reshape(-1, 3)
@@ -352,7 +358,9 @@ def beard_part(
     lump = 1 + 0.6 * fractal_noise(mean[used] * 9, person.seed + 60, 2)
     grown = length * smooth_step(0.1, 0.7, density[used]) * lump
     low = np.clip((mean[used, 1] - 0.3) / 0.4, 0, 1)
-    places = places + (grown + 0.006)[:, None] * (outward + [0, 0.2, 0] + low[:, None] * [0, 0.9, 0])
+    places = places + (grown + 0.006)[:, None] * (
+        outward + [0, 0.2, 0] + low[:, None] * [0, 0.9, 0]
+    )
     p = np.zeros(PARAMETERS, dtype=np.float32)
     p[0], p[1], p[2], p[3] = rng.uniform(40, 80), 0.7, rng.uniform(0.2, 0.8), 0.6
     p[SEED] = person.seed + 5
@@ -378,7 +386,9 @@ def loose_strands(
     sign = rng.choice([-1.0, 1.0])
     steps = np.linspace(0, 1, 10)[:, None]
     start = np.array([sign * rng.uniform(0.1, 0.45), -1.05, -0.42])
-    end = np.array([sign * rng.uniform(0.45, 0.75), rng.uniform(-0.2, 0.6), rng.uniform(-0.5, -0.05)])
+    end = np.array(
+        [sign * rng.uniform(0.45, 0.75), rng.uniform(-0.2, 0.6), rng.uniform(-0.5, -0.05)]
+    )
     bow = np.sin(np.pi * steps) * np.array([[sign * 0.18, 0.0, -0.12]])
     places, triangles = tube(start + steps * (end - start) + bow, np.linspace(0.035, 0.012, 10), 5)
     return plain_part(

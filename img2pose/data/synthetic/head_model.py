@@ -202,19 +202,23 @@ def _farthest_hits(
                 weights[ray, 2] = third
 
 
-def _skull_table(
-    vertices: np.ndarray, triangles: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _skull_table(vertices: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     azimuth = np.linspace(0, 2 * math.pi, AZIMUTHS, endpoint=False)
     # At the crown itself all azimuths would meet in one point; a little beside it they do not.
     elevation = np.radians(np.linspace(LOWEST_ELEVATION_DEG, 89.5, ELEVATIONS))
     a, e = np.meshgrid(azimuth, elevation, indexing="ij")
     directions = np.stack([np.sin(a) * np.cos(e), -np.sin(e), -np.cos(a) * np.cos(e)], axis=-1)
-    hit = np.empty(directions[..., 0].size, dtype=np.int64)
-    weights = np.zeros((len(hit), 3))
-    _farthest_hits(vertices, triangles, SKULL_CENTER, directions.reshape(-1, 3), hit, weights)
+    hit = np.empty(a.shape, dtype=np.int64)
+    weights = np.zeros((*a.shape, 3))
+    _farthest_hits(
+        vertices,
+        triangles,
+        SKULL_CENTER,
+        directions.reshape(-1, 3),
+        hit.reshape(-1),
+        weights.reshape(-1, 3),
+    )
     # Downwards a ray may leave through the cut of the neck: the nearest column's lowest hit.
-    hit, weights = hit.reshape(a.shape), weights.reshape(*a.shape, 3)
     for column in range(len(hit)):
         found = np.flatnonzero(hit[column] >= 0)
         nearest = found[np.abs(np.arange(ELEVATIONS)[:, None] - found).argmin(axis=1)]
@@ -317,13 +321,11 @@ def default_head_model() -> HeadModel:
         identities = model["identity_components"].astype(np.float32)
         expressions = model["expression_components"].astype(np.float32)
         names = tuple(model["expression_names"].tolist())
-    is_eye = parts == part_names.index("eyes")
-    is_tongue = parts == part_names.index("tongue")
-    face = _face_region(mean)[triangles].all(axis=1)
+    is_eye = np.asarray(parts == part_names.index("eyes"))
+    is_tongue = np.asarray(parts == part_names.index("tongue"))
+    face = np.asarray(_face_region(mean)[triangles].all(axis=1))
     openness = _openness(mean.astype(np.float64), triangles)
-    fine = _split(
-        mean, np.arange(len(mean)), triangles, face, is_eye, is_tongue, masks, openness
-    )
+    fine = _split(mean, np.arange(len(mean)), triangles, face, is_eye, is_tongue, masks, openness)
     chosen, stand_in = _coarse_vertices(mean.astype(np.float64), is_eye, is_tongue)
     corners = stand_in[triangles]
     a, b, c = corners.T

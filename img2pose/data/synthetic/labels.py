@@ -53,8 +53,7 @@ def annotation_of(
         image_path,
         np.array([box for _, box, _ in listed]).reshape(-1, 4).round(2),
         tuple(
-            face.landmarks.round(3) if counts else unknown_landmarks()
-            for face, _, counts in listed
+            face.landmarks.round(3) if counts else unknown_landmarks() for face, _, counts in listed
         ),
         Path(image_path),
         label_source=LABEL_SOURCE,

@@ -137,7 +137,9 @@ def _place(
     height, width = settings.size_hw
     length = focal * (height + width)
     depth = max(length * FACE_HEIGHT / pixels, _NEAREST)
-    direction = np.array([(center[0] - width // 2) / length, (center[1] - height // 2) / length, 1.0])
+    direction = np.array(
+        [(center[0] - width // 2) / length, (center[1] - height // 2) / length, 1.0]
+    )
     if is_back:
         yaw = rng.choice([-1, 1]) * rng.uniform(_LEAST_BACK_DEG, 180)
         angles = (yaw, rng.normal(0, 12), rng.normal(0, 12))
@@ -171,7 +173,11 @@ def draw_layout(rng: np.random.Generator, settings: SyntheticSettings) -> Layout
         sizes = middle * np.exp(rng.normal(0, 0.25, count))
     elif kind == "group":
         count = int(rng.integers(4, 8))
-        sizes = np.exp(rng.uniform(np.log(0.09), np.log(0.24))) * short * np.exp(rng.normal(0, 0.15, count))
+        sizes = (
+            np.exp(rng.uniform(np.log(0.09), np.log(0.24)))
+            * short
+            * np.exp(rng.normal(0, 0.15, count))
+        )
     elif kind == "pair":
         count = int(rng.integers(2, 4))
         sizes = rng.uniform(0.16, 0.48) * short * np.exp(rng.normal(0, 0.15, count))

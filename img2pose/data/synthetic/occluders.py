@@ -9,30 +9,40 @@ import numpy as np
 from img2pose.data.synthetic.body import cloth_parameters, hand_parts, random_colour
 from img2pose.data.synthetic.identities import Person
 from img2pose.data.synthetic.parts import PARAMETERS, Kind, Part, plain_part
-from img2pose.data.synthetic.solids import capsule, ellipsoid, joined, lofted, box
+from img2pose.data.synthetic.solids import box, capsule, ellipsoid, lofted
 
 
 def occluder_parts(person: Person, rng: np.random.Generator) -> list[Part]:
     """Something before or beside the face, in the head's frame."""
-    kind = rng.choice(["hand", "hands", "microphone", "phone", "cup", "sheet", "stick"],
-                      p=[0.42, 0.10, 0.12, 0.12, 0.08, 0.10, 0.06])
+    kind = rng.choice(
+        ["hand", "hands", "microphone", "phone", "cup", "sheet", "stick"],
+        p=[0.42, 0.10, 0.12, 0.12, 0.08, 0.10, 0.06],
+    )
     if kind == "hand":
         return _hand_at_face(person, rng, rng.choice([-1.0, 1.0]))
     if kind == "hands":
         return _hand_at_face(person, rng, -1.0) + _hand_at_face(person, rng, 1.0)
     if kind == "microphone":
-        head = np.array([rng.uniform(-0.35, 0.35), rng.uniform(0.35, 0.75), rng.uniform(-1.1, -0.8)])
+        head = np.array(
+            [rng.uniform(-0.35, 0.35), rng.uniform(0.35, 0.75), rng.uniform(-1.1, -0.8)]
+        )
         tail = head + [rng.uniform(-0.8, 0.8), 1.4, rng.uniform(-0.8, -0.1)]
         return [
-            plain_part(Kind.SOLID, *ellipsoid(head, np.full(3, 0.2)), random_colour(rng) * 0.5, gloss=0.3),
+            plain_part(
+                Kind.SOLID, *ellipsoid(head, np.full(3, 0.2)), random_colour(rng) * 0.5, gloss=0.3
+            ),
             plain_part(Kind.SOLID, *capsule(head, tail, 0.09, 0.08), np.full(3, 0.02), gloss=0.4),
             *hand_parts(tail - [0, 0.6, 0], np.array([0.2, -1.0, 0.1]), person.skin, rng),
         ]
     if kind == "phone":
         sign = rng.choice([-1.0, 1.0])
-        place = np.array([sign * rng.uniform(0.5, 1.0), rng.uniform(-0.3, 0.3), rng.uniform(-0.7, 0.3)])
+        place = np.array(
+            [sign * rng.uniform(0.5, 1.0), rng.uniform(-0.3, 0.3), rng.uniform(-0.7, 0.3)]
+        )
         return [
-            plain_part(Kind.SOLID, *box(place, np.array([0.1, 0.7, 0.38])), random_colour(rng), gloss=0.8),
+            plain_part(
+                Kind.SOLID, *box(place, np.array([0.1, 0.7, 0.38])), random_colour(rng), gloss=0.8
+            ),
             *hand_parts(place + [sign * 0.2, 1.0, 0], np.array([0.0, -1.0, 0.0]), person.skin, rng),
         ]
     if kind == "cup":
@@ -50,11 +60,21 @@ def occluder_parts(person: Person, rng: np.random.Generator) -> list[Part]:
         place = np.array([rng.normal(0, 0.6), rng.uniform(0.2, 1.0), rng.uniform(-1.6, -1.0)])
         half = np.array([rng.uniform(0.2, 0.9), rng.uniform(0.2, 0.6), 0.01])
         surface = box(place, half)
-        return [plain_part(Kind.CLOTH, *surface, random_colour(rng), extra=-1.0, parameters=cloth_parameters(rng))]
+        return [
+            plain_part(
+                Kind.CLOTH,
+                *surface,
+                random_colour(rng),
+                extra=-1.0,
+                parameters=cloth_parameters(rng),
+            )
+        ]
     start = np.array([rng.uniform(-1.5, 1.5), 1.6, rng.uniform(-1.5, -0.9)])
     end = np.array([rng.uniform(-1.5, 1.5), -1.6, rng.uniform(-1.5, -0.9)])
     radius = rng.uniform(0.02, 0.12)
-    return [plain_part(Kind.SOLID, *capsule(start, end, radius, radius), random_colour(rng), gloss=0.1)]
+    return [
+        plain_part(Kind.SOLID, *capsule(start, end, radius, radius), random_colour(rng), gloss=0.1)
+    ]
 
 
 def _hand_at_face(person: Person, rng: np.random.Generator, sign: float) -> list[Part]:

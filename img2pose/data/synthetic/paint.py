@@ -38,16 +38,25 @@ def beard_region(mean: np.ndarray, cheeks: float, moustache: float, chin: float)
     line = 0.20 - 0.50 * np.clip(side - 0.42, 0, 0.4)
     jaw = smooth_step(-0.07, 0.07, y - line) * smooth_step(0.15, 0.30, side + 0.6 * (y - 0.35))
     jaw *= smooth_step(0.62, 0.48, z) * smooth_step(0.86, 0.72, y)
-    sideburn = smooth_step(0.60, 0.68, side) * smooth_step(0.36, 0.26, z) * smooth_step(-0.5, -0.35, y)
+    sideburn = (
+        smooth_step(0.60, 0.68, side) * smooth_step(0.36, 0.26, z) * smooth_step(-0.5, -0.35, y)
+    )
     sideburn *= smooth_step(0.12, 0.3, z)
     lip = smooth_step(0.075, 0.10, y) * smooth_step(0.25, 0.20, y) * smooth_step(0.32, 0.24, side)
     lip *= smooth_step(-0.30, -0.36, z)
-    beside = smooth_step(0.22, 0.26, side) * smooth_step(0.34, 0.29, side) * smooth_step(0.1, 0.2, y)
+    beside = (
+        smooth_step(0.22, 0.26, side) * smooth_step(0.34, 0.29, side) * smooth_step(0.1, 0.2, y)
+    )
     beside *= smooth_step(0.5, 0.4, y) * smooth_step(-0.25, -0.3, z)
     below = smooth_step(0.36, 0.42, y) * smooth_step(0.34, 0.22, side) * smooth_step(0.9, 0.75, y)
     below *= smooth_step(0.1, 0.0, z)
-    density = np.maximum.reduce(
-        [cheeks * np.maximum(jaw, sideburn), moustache * lip, min(moustache, chin) * beside, chin * below]
+    density: np.ndarray = np.maximum.reduce(
+        [
+            cheeks * np.maximum(jaw, sideburn),
+            moustache * lip,
+            min(moustache, chin) * beside,
+            chin * below,
+        ]
     )
     return density
 
@@ -90,7 +99,9 @@ def skin_part(
     openness = np.where(mesh.is_tongue, 0.25, np.maximum(openness, 0.05 * inside[:, 0]))
     shine = rng.uniform(0.02, 0.16)
     gloss = shine * mesh.shiny
-    gloss = np.where(mesh.masks["lips"] > 0.5, rng.uniform(0.04, 0.16) + 0.25 * person.lipstick, gloss)
+    gloss = np.where(
+        mesh.masks["lips"] > 0.5, rng.uniform(0.04, 0.16) + 0.25 * person.lipstick, gloss
+    )
     gloss = np.where(inside[:, 0] > 0.5, 0.15, gloss)
     p = np.zeros(PARAMETERS, dtype=np.float32)
     p[0] = rng.uniform(0.02, 0.09) * (1 + person.age)
@@ -164,7 +175,10 @@ def _row_of_teeth(top: float, bottom: float) -> tuple[np.ndarray, np.ndarray]:
     x = 0.215 * np.sin(1.25 * along) / math.sin(1.25)
     z = -0.462 + 0.30 * (1 - np.cos(1.2 * along))
     heights = np.linspace(top, bottom, 4)
-    rows = [np.stack([x, np.full_like(x, y), z + 0.015 * (row % 3 == 0)], axis=1) for row, y in enumerate(heights)]
+    rows = [
+        np.stack([x, np.full_like(x, y), z + 0.015 * (row % 3 == 0)], axis=1)
+        for row, y in enumerate(heights)
+    ]
     return np.concatenate(rows), grid_triangles(4, _TEETH_COLUMNS)
 
 
@@ -194,7 +208,11 @@ def teeth_part(
     lower = (lower + [0, 0, 0.02]) * [0.92 * width, 1, 1] + below
     places, corners = joined([(upper, triangles), (lower, triangles)])
     shade = np.tile(np.clip(1.15 - np.abs(np.linspace(-1, 1, _TEETH_COLUMNS)), 0.15, 1), 8)
-    colour = np.array([0.66, 0.58, 0.46]) * rng.uniform(0.6, 1.15) * [1, rng.uniform(0.92, 1.0), rng.uniform(0.8, 1.0)]
+    colour = (
+        np.array([0.66, 0.58, 0.46])
+        * rng.uniform(0.6, 1.15)
+        * [1, rng.uniform(0.92, 1.0), rng.uniform(0.8, 1.0)]
+    )
     p = np.zeros(PARAMETERS, dtype=np.float32)
     p[0], p[SEED] = rng.uniform(80, 105), person.seed
     return plain_part(

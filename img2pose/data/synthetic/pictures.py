@@ -120,7 +120,9 @@ def make_picture(
     background = background * (ambient * math.exp(rng.normal(0, 0.4))).astype(np.float32)
     scale = settings.samples
     rows, columns = round(height * scale), round(width * scale)
-    background = cv2.resize(background.astype(np.float32), (columns, rows), interpolation=cv2.INTER_LINEAR)
+    background = cv2.resize(
+        background.astype(np.float32), (columns, rows), interpolation=cv2.INTER_LINEAR
+    )
     assumed = image_intrinsics(height, width)
     camera = assumed.copy()
     camera[[0, 1], [0, 1]] *= layout.focal

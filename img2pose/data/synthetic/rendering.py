@@ -193,9 +193,7 @@ def _draw_lenses(
     picture[row, column] = seen + mirrored * bright[:, None] * sky
 
 
-def face_samples(
-    scene: Rendered, first_part: int, last_part: int
-) -> tuple[int, int]:
+def face_samples(scene: Rendered, first_part: int, last_part: int) -> tuple[int, int]:
     """How much of a face is seen.
 
     Args:

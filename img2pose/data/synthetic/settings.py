@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -63,7 +62,9 @@ class SyntheticSettings:
         for name in ("glasses", "hats", "masks", "occluders", "beards", "hair"):
             _check(name, getattr(self.wardrobe, name), 0, 1)
         if self.crowds + self.groups + self.pairs > 1 + 1e-9:
-            raise InputError("crowds, groups, pairs: together they must be at most 1")
+            raise InputError(
+                f"pairs: {self.pairs}: crowds, groups and pairs together must be at most 1"
+            )
         _check("max_yaw", self.max_yaw_deg, 0, 90)
         _check("pose_spread", self.pose_spread, 0, 2)
         _check("min_face", self.min_face, 2, 512)
@@ -85,15 +86,3 @@ class SyntheticSettings:
 def _check(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
         raise InputError(f"{name}: {value}: must be between {low} and {high}")
-
-
-def settings_from_values(values: Mapping[str, Any]) -> SyntheticSettings:
-    """What `as_values` gave.
-
-    Raises:
-        InputError: A value will not do.
-        TypeError: A name is unknown.
-    """
-    plain = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    plain["wardrobe"] = Wardrobe(**plain["wardrobe"])
-    return SyntheticSettings(**plain)

@@ -4,14 +4,18 @@ The rasterizer says which triangle a sample shows and where in it; here the pain
 place on the surface, so that it costs nothing where nothing is seen, and its detail fades where a
 sample is too coarse for it.
 
-Parameters of a part by kind (places in `Part.parameters`); `SEED` for all:
+Parameters of a part by kind (places in `Part.parameters`; `SEED` for all):
 
-| kind | places |
-|---|---|
-| `HEAD`, `SKIN` | 0 pores, 1 freckles, 2 their frequency, 3 half thickness of the brows, 4 their density, 5-7 their colour, 8 their height above the landmarks, 9 rise of their outer ends, 10 lash line, 11-13 colour of short hair, 14 wrinkles, 15 blotches, 16 lower lash line, 17 tilt of brow hairs, 18 stubble's grain |
-| `EYE` | 0-2 gaze of the eye with x < 0, 3-5 of the other, 6 cosine of the iris, 7 of the pupil, 8-10 its colour, 11-13 centre of the eye with x > 0, 14 veins |
-| `HAIR` | 0 strands a unit across, 1 contrast, 2 curl, 3 highlight |
-| `CLOTH` | 0 pattern, 1-3 second colour, 4-6 third colour, 7 pattern's frequency, 8 folds, 9-11 skin, 12 weave |
+- `HEAD` and `SKIN`: 0 pores, 1 freckles, 2 their frequency, 3 half thickness of the brows, 4 their
+  density, 5-7 their colour, 8 their height above the landmarks, 9 rise of their outer ends, 10 lash
+  line, 11-13 colour of short hair, 14 wrinkles, 15 blotches, 16 lower lash line, 17 tilt of brow
+  hairs, 18 stubble's grain
+- `EYE`: 0-2 gaze of the eye with x < 0, 3-5 of the other, 6 cosine of the iris, 7 of the pupil,
+  8-10 its colour, 11-13 centre of the eye with x > 0, 14 veins
+- `TEETH`: 0 teeth across
+- `HAIR`: 0 strands a unit across, 1 contrast, 2 curl, 3 highlight
+- `CLOTH`: 0 pattern, 1-3 second colour, 4-6 third colour, 7 pattern's frequency, 8 folds, 9-11 bare
+  skin, 12 whether a suit has a tie
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from img2pose.data.synthetic.noise import hashed, value_noise
-from sim3dr.compilation import compiled, f4, f8, i4, i8, part, read, written
+from sim3dr.compilation import compiled, f4, f8, i4, part, read, written
 
 SEED = 31
 PATTERNS = 9
@@ -30,15 +34,21 @@ PATTERNS = 9
 
 # The brow on the picture's right and the lids, (x, y) in the mean head's frame: x is taken without
 # sign, so the other side's are the same.
-_BROW = np.array([[0.102, -0.545], [0.244, -0.600], [0.326, -0.600], [0.475, -0.590], [0.575, -0.530]])
-_UPPER_LID = np.array([[0.184, -0.394], [0.259, -0.445], [0.312, -0.452], [0.365, -0.439], [0.417, -0.399]])
-_LOWER_LID = np.array([[0.184, -0.394], [0.264, -0.362], [0.317, -0.358], [0.371, -0.364], [0.417, -0.399]])
+_BROW = np.array(
+    [[0.102, -0.545], [0.244, -0.600], [0.326, -0.600], [0.475, -0.590], [0.575, -0.530]]
+)
+_UPPER_LID = np.array(
+    [[0.184, -0.394], [0.259, -0.445], [0.312, -0.452], [0.365, -0.439], [0.417, -0.399]]
+)
+_LOWER_LID = np.array(
+    [[0.184, -0.394], [0.264, -0.362], [0.317, -0.358], [0.371, -0.364], [0.417, -0.399]]
+)
 
 
 @part
-def _to_polyline(x: float, y: float, line: Any) -> tuple[float, float, float]:
-    """Distance to a line, place along it in 0..1, and height above it (y down: positive up)."""
-    best, along, above = 1e9, 0.0, 0.0
+def _to_polyline(x: float, y: float, line: Any) -> tuple[float, float]:
+    """Distance to a line and place along it in 0..1."""
+    best, along = 1e9, 0.0
     count = line.shape[0] - 1
     for piece in range(count):
         ax, ay = line[piece, 0], line[piece, 1]
@@ -50,8 +60,7 @@ def _to_polyline(x: float, y: float, line: Any) -> tuple[float, float, float]:
         if distance < best:
             best = distance
             along = (piece + share) / count
-            above = -dy
-    return math.sqrt(best), along, above
+    return math.sqrt(best), along
 
 
 @part
@@ -125,14 +134,14 @@ def _paint_head(
     if z < 0.05 and side < 0.72 and y < -0.3 and y > -0.85:
         if p[4] > 0.0 and y < -0.45:
             raised = y + p[8] + p[9] * (side - 0.3)
-            distance, along, _ = _to_polyline(side, raised, _BROW)
+            distance, along = _to_polyline(side, raised, _BROW)
             # Thick towards the nose, thin at the outer end.
             half = p[3] * (1.0 - 0.55 * along) * _step(-0.25, 0.25, along)
             if distance < 2.5 * half + 0.01:
                 sign = 1.0 if x > 0 else -1.0
-                noise = value_noise(
-                    50.0 * (x + sign * p[17] * y), 14.0 * y, 3.0, seed + 8
-                ) * _fade(50.0, grain)
+                noise = value_noise(50.0 * (x + sign * p[17] * y), 14.0 * y, 3.0, seed + 8) * _fade(
+                    50.0, grain
+                )
                 wild = value_noise(9.0 * x, 9.0 * y, 4.0, seed + 9)
                 edge = half * (1.0 + 0.35 * noise + 0.25 * wild)
                 amount = p[4] * (1.0 - _step(0.45 * edge, 1.15 * edge + 0.4 * grain, distance))
@@ -141,14 +150,14 @@ def _paint_head(
                 g += amount * (p[6] - g)
                 b += amount * (p[7] - b)
         if p[10] > 0.0 and side > 0.14 and side < 0.47 and y > -0.5 and y < -0.32:
-            distance, along, above = _to_polyline(side, y, _UPPER_LID)
+            distance, along = _to_polyline(side, y, _UPPER_LID)
             width = 0.010 + 0.008 * along
             amount = p[10] * (1.0 - _step(width, width + 0.012 + 0.5 * grain, distance))
             r *= 1.0 - amount
             g *= 1.0 - amount
             b *= 1.0 - amount
             if p[16] > 0.0:
-                distance, along, above = _to_polyline(side, y, _LOWER_LID)
+                distance, _ = _to_polyline(side, y, _LOWER_LID)
                 amount = p[16] * (1.0 - _step(0.006, 0.018 + 0.5 * grain, distance))
                 r *= 1.0 - amount
                 g *= 1.0 - amount
@@ -159,8 +168,7 @@ def _paint_head(
 @part
 def _paint_eye(
     r: float, g: float, b: float, x: float, y: float, z: float, p: Any
-) -> tuple[float, float, float, float]:
-    """Colour, and 1 on the iris."""
+) -> tuple[float, float, float]:
     seed = int(p[SEED])
     right = x > 0.0
     first = 3 if right else 0
@@ -184,7 +192,7 @@ def _paint_eye(
     r += pupil * (0.003 - r)
     g += pupil * (0.003 - g)
     b += pupil * (0.003 - b)
-    return r, g, b, on_iris
+    return r, g, b
 
 
 @part
@@ -228,7 +236,9 @@ def _paint_cloth(
             opening = 0.62 - 0.30 * (y - 1.0)
             second = 1.0 - _step(opening - 0.01, opening + 0.01, abs(x))
             width = 0.07 + 0.03 * (y - 1.0)
-            third = (1.0 - _step(width - 0.01, width + 0.01, abs(x))) * (1.0 if p[12] > 0.5 else 0.0)
+            third = (1.0 - _step(width - 0.01, width + 0.01, abs(x))) * (
+                1.0 if p[12] > 0.5 else 0.0
+            )
             third *= second
         fade = 1.0
     second *= fade
@@ -378,7 +388,7 @@ def shade(
                     bump = 0.6 * p[0] * fade * value_noise(45.0 * x, 45.0 * y, 45.0 * z, seed + 20)
                 gloss *= 1.0 - 0.7 * min(extra, 1.0)
             elif kind == 1:
-                red, green, blue, iris = _paint_eye(red, green, blue, x, y, z, p)
+                red, green, blue = _paint_eye(red, green, blue, x, y, z, p)
                 exponent = 90.0
                 soft_red = soft_green = soft_blue = 0.2
             elif kind == 2:
@@ -452,7 +462,11 @@ def shade(
                     )
                 if visible <= 0.0:
                     continue
-                cr, cg, cb = light_colours[light, 0], light_colours[light, 1], light_colours[light, 2]
+                cr, cg, cb = (
+                    light_colours[light, 0],
+                    light_colours[light, 1],
+                    light_colours[light, 2],
+                )
                 lit_red += visible * cr * max((cosine + soft_red) / (1.0 + soft_red), 0.0)
                 lit_green += visible * cg * max((cosine + soft_green) / (1.0 + soft_green), 0.0)
                 lit_blue += visible * cb * max((cosine + soft_blue) / (1.0 + soft_blue), 0.0)

@@ -55,7 +55,10 @@ def joined(surfaces: list[Surface]) -> Surface:
     return (
         np.concatenate([vertices for vertices, _ in surfaces]),
         np.concatenate(
-            [triangles + np.int32(first) for (_, triangles), first in zip(surfaces, counts[:-1], strict=True)]
+            [
+                triangles + np.int32(first)
+                for (_, triangles), first in zip(surfaces, counts[:-1], strict=True)
+            ]
         ),
     )
 

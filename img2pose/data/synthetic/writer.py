@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,9 +75,7 @@ class SyntheticDataset:
             "renderer_version": RENDERER_VERSION,
             "seed": self.seed,
             "settings": self.settings.as_values(),
-            "backgrounds": [
-                [path.name, path.stat().st_size] for path in self.background_files
-            ],
+            "backgrounds": [[path.name, path.stat().st_size] for path in self.background_files],
             "references": PoseReferences.default().sha256,
         }
 
@@ -120,9 +118,7 @@ class _Making:
         found = self._found(index)
         if found is not None:
             return _counted(index, found, False)
-        picture = make_picture(
-            dataset.settings, dataset.seed, index, dataset.background_files
-        )
+        picture = make_picture(dataset.settings, dataset.seed, index, dataset.background_files)
         content = io.BytesIO()
         Image.fromarray(picture.pixels).save(content, "JPEG", quality=picture.quality)
         image_path = dataset.image_path(index)
@@ -144,7 +140,7 @@ class _Making:
         return annotation if size == self.dataset.settings.size_hw else None
 
 
-def make_dataset(dataset: SyntheticDataset, num_workers: int) -> Iterator[MadePicture]:
+def make_dataset(dataset: SyntheticDataset, num_workers: int) -> Generator[MadePicture, None, None]:
     """Makes the pictures that are not there yet, and yields all in order.
 
     Args:
