@@ -86,10 +86,11 @@ def mask_part(model: HeadModel, vertices: np.ndarray, rng: np.random.Generator) 
     bottom = points[8] + [0, 0.05, 0.06]
     # Where it ends on the cheeks, above and below; then over the nose and before the mouth.
     width = 0.5 * (points[13, 0] - points[3, 0])
-    edge = np.abs(across) ** 1.5
+    edge = np.abs(across) ** 1.8
     y = top[1] + down * (bottom[1] - top[1]) + edge * ((0.12 + 0.03) * (1 - down) - 0.16 * down)
+    tip = points[30, 2] - 0.05
     front = np.interp(
-        down[:, 0], [0, 0.35, 0.6, 1], [top[2], points[30, 2], points[51, 2] - 0.06, bottom[2]]
+        down[:, 0], [0, 0.15, 0.5, 0.7, 1], [top[2], tip, tip, points[51, 2] - 0.06, bottom[2]]
     )[:, None]
     cheek = points[3, 2] + (points[5, 2] - points[3, 2]) * down
     z = front - 0.045 + (cheek - front) * edge

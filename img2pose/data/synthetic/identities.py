@@ -189,6 +189,7 @@ def _expression(rng: np.random.Generator, names: tuple[str, ...]) -> np.ndarray:
     values["jawLeft"] += 0.3 * rng.uniform() ** 4
     values["jawRight"] += 0.3 * rng.uniform() ** 4
     values["mouthLeft"] += 0.3 * rng.uniform() ** 4
+    values["mouthRight"] += 0.3 * rng.uniform() ** 4
     return np.clip([values[name] for name in names], 0, 1)
 
 

@@ -115,7 +115,7 @@ def skin_part(
     p[10] = rng.uniform(0.3, 0.75) if person.make_up == 0 else rng.uniform(0.7, 1.0)
     p[11:14] = person.hair * rng.uniform(0.6, 1.0)
     p[14] = max(0.0, 1.2 * (person.age - 0.35)) + 0.12 * rng.uniform()
-    p[15] = rng.uniform(0.02, 0.09) * (1 + person.age)
+    p[15] = rng.uniform(0.01, 0.065) * (1 + person.age)
     p[16] = 0.6 * person.make_up * rng.uniform() + 0.25 * rng.uniform()
     p[17] = rng.uniform(-1.2, 0.2)
     p[18] = rng.uniform(35, 80)
