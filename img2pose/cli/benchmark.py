@@ -28,6 +28,7 @@ from img2pose.cli.loading_throughput import measure_loading
 from img2pose.cli.model_arguments import set_threads
 from img2pose.cli.parsers import command_parser, print_results
 from img2pose.cli.rendering_throughput import measure_first_calls, measure_rendering
+from img2pose.cli.synthesis_throughput import measure_synthesis
 from img2pose.cli.training_throughput import measure_throughput
 from img2pose.config import OptimConfig, TrainConfig, read_config, values_from_assignments
 from img2pose.devices import choose_device
@@ -95,7 +96,8 @@ def build_parser() -> argparse.ArgumentParser:
         default="model",
         help="model: predictions and their parts (default); training: runs with their data;"
         " loading: reading and changing training pictures, in one process; conversion: from"
-        " annotations to an LMDB; rendering: meshes of faces drawn by sim3dr",
+        " annotations to an LMDB; rendering: meshes of faces drawn by sim3dr; synthesis: synthetic"
+        " photographs",
     )
     parser.add_argument("--checkpoint", help="model (default: an untrained one as published)")
     parser.add_argument(
@@ -132,7 +134,8 @@ def build_parser() -> argparse.ArgumentParser:
     training.add_argument(
         "--processes",
         default="1,2",
-        help="that share a run and the CPU's threads, or convert (default %(default)s)",
+        help="that share a run and the CPU's threads, convert, or draw synthetic photographs"
+        " (default %(default)s)",
     )
     conversion = parser.add_argument_group("of conversion")
     conversion.add_argument("--json_list", help="list of annotations")
@@ -498,6 +501,20 @@ def _measure_rendering(
     return report, "\n".join(lines)
 
 
+def _measure_synthesis(
+    args: argparse.Namespace, device: torch.device
+) -> tuple[dict[str, Any], str]:
+    """The report of synthetic photographs drawn by numbers of processes, and its table."""
+    rates = [measure_synthesis(count) for count in _numbers(args.processes, "--processes", 0)]
+    lines = ["processes  images  faces  images / s  ms a core and image"]
+    lines += [
+        f"{rate.processes:>9}{rate.images:>8}{rate.faces:>7}{rate.images_per_second:>12.1f}"
+        f"{rate.milliseconds_of_a_core:>21.0f}"
+        for rate in rates
+    ]
+    return {"synthesis": [asdict(rate) for rate in rates]}, "\n".join(lines)
+
+
 def _machine(device: torch.device) -> dict[str, Any]:
     return {
         "device": str(device),
@@ -543,6 +560,7 @@ _MEASUREMENTS: dict[str, _Measurement] = {
     "loading": _measure_loading,
     "conversion": _measure_conversion,
     "rendering": _measure_rendering,
+    "synthesis": _measure_synthesis,
 }
 
 

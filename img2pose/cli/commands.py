@@ -46,6 +46,11 @@ COMMANDS = tuple(
         ("score-wider", "scripts/score_wider.py", "precision of any detector's WIDER files"),
         ("convert", "scripts/convert_json_list_to_lmdb.py", "annotations to an LMDB with poses"),
         ("import", "scripts/import_annotations.py", "labels of other data sets to annotations"),
+        (
+            "synthesize",
+            "scripts/make_synthetic_dataset.py",
+            "draw photographs of faces with exactly known poses",
+        ),
         ("annotate", "scripts/annotate_dataset.py", "label photographs with a face detector"),
         ("validate", "scripts/validate_dataset.py", "check annotations or an LMDB"),
         ("inspect", "scripts/inspect_lmdb.py", "show what an LMDB holds"),

@@ -18,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from img2pose.cli.exit_codes import exit_code_from_errors
+from img2pose.cli.parsers import command_parser, print_results
 from img2pose.data.annotations import read_annotation, read_text
 from img2pose.data.synthetic.figures import Wardrobe
 from img2pose.data.synthetic.settings import HIDDEN_FACES, SyntheticSettings
@@ -57,13 +58,15 @@ _WORN = ("glasses", "hats", "masks", "occluders", "beards", "hair")
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line's flags."""
-    parser = argparse.ArgumentParser(
-        description="Draw synthetic photographs of faces with exactly known poses: JPEGs,"
+    parser = command_parser(
+        "scripts/make_synthetic_dataset.py",
+        "Draw synthetic photographs of faces with exactly known poses: JPEGs,"
         " annotations with 68 points, poses and visibility, a list of them for"
         " convert_json_list_to_lmdb.py, dataset.json and a contact sheet. The same seed and"
         " settings give the same pictures whatever the number of workers. A run that was stopped"
         " goes on when the same command is given again.",
-        epilog="example: %(prog)s --count 2000 --seed 1 --out datasets/synthetic",
+        "--count 2000 --seed 1 --out datasets/synthetic",
+        "--count 2000 --seed 2 --out datasets/frontal --pose_spread 0.5 --backgrounds walls",
     )
     parser.add_argument("--count", type=int, required=True, help="pictures")
     parser.add_argument("--seed", type=int, default=0, help="of all chance (default %(default)s)")
@@ -206,7 +209,10 @@ def _draw_sheet(dataset: SyntheticDataset) -> None:
 
 
 def _make(dataset: SyntheticDataset, num_workers: int) -> dict[str, Any]:
-    """Makes all pictures; what to say of them."""
+    """Makes all pictures; what to say of them.
+
+    The first new picture, which waits for processes to start, does not count for the speed.
+    """
     faces = posed = new = negatives = 0
     began = time.perf_counter()
     first_seconds = 0.0
@@ -219,13 +225,29 @@ def _make(dataset: SyntheticDataset, num_workers: int) -> dict[str, Any]:
                 if new == 1 and one.new:
                     first_seconds = time.perf_counter() - began
     seconds = time.perf_counter() - began - first_seconds
-    print(
-        f"{dataset.list_path}\nimages: {dataset.count}\n  new: {new}\n"
-        f"  without a face: {negatives}\nfaces: {faces}\n  with pose: {posed}"
-    )
-    if new > 1:
-        print(f"images a second: {(new - 1) / seconds:.1f}")
-    return {"faces": faces, "posed_faces": posed, "images_without_a_face": negatives}
+    return {
+        "images": dataset.count,
+        "new_images": new,
+        "images_without_a_face": negatives,
+        "faces": faces,
+        "posed_faces": posed,
+        "images_per_second": round((new - 1) / seconds, 2) if new > 1 else None,
+    }
+
+
+def _text(results: dict[str, Any]) -> str:
+    lines = [
+        f"{results['list']}",
+        f"images: {results['images']}",
+        f"  new: {results['new_images']}",
+        f"  without a face: {results['images_without_a_face']}",
+        f"faces: {results['faces']}",
+        f"  with pose: {results['posed_faces']}",
+        f"contact sheet: {results['contact_sheet']}",
+    ]
+    if results["images_per_second"] is not None:
+        lines.append(f"images a second: {results['images_per_second']:.1f}")
+    return "\n".join(lines)
 
 
 @exit_code_from_errors
@@ -247,13 +269,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     dataset = SyntheticDataset(Path(args.out), args.count, args.seed, settings, files)
     try:
         _begin(dataset, args.overwrite)
-        counts = _make(dataset, args.num_workers)
+        results = _make(dataset, args.num_workers)
         _draw_sheet(dataset)
+        counted = ("images_without_a_face", "faces", "posed_faces")
+        counts = {name: results[name] for name in counted}
         finish_dataset(dataset, **counts, versions=package_versions())
     except OSError as error:
         raise OutputError(
             f"{dataset.folder}: cannot be written ({error.strerror or error}); mend that and give"
             " the same command again: it goes on where it stopped"
         ) from error
-    print(f"contact sheet: {dataset.folder / SHEET_FILE}")
+    results["list"] = str(dataset.list_path)
+    results["contact_sheet"] = str(dataset.folder / SHEET_FILE)
+    print_results(args, results, _text(results))
     return 0
