@@ -57,6 +57,4 @@ def measure_synthesis(processes: int, images: int = IMAGES) -> SynthesisRate:
                     began = time.perf_counter()
         seconds = time.perf_counter() - began
     rate = (images - untimed) / seconds
-    return SynthesisRate(
-        processes, images - untimed, faces, rate, 1e3 * max(processes, 1) / rate
-    )
+    return SynthesisRate(processes, images - untimed, faces, rate, 1e3 * max(processes, 1) / rate)

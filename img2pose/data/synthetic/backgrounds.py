@@ -275,19 +275,35 @@ def _draw_blobs(rng: np.random.Generator, picture: np.ndarray) -> None:
         region += mask * (lit[..., None] * skin - region)
 
 
+def _part(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """(H, W) 1 in a part of the picture: beyond a wavy border, a straight edge, or in a frame."""
+    kind = rng.uniform()
+    if kind < 0.4:
+        noise = noise_picture(rng, height, width, rng.uniform(1, 5), 2)
+        part: np.ndarray = np.clip(4 * (noise + rng.uniform(-0.4, 0.4)) + 0.5, 0, 1)
+        return part
+    mask = np.zeros((height, width), dtype=np.float32)
+    if kind < 0.7:
+        turn, at = rng.uniform(-0.3, 0.3), rng.uniform(0.15, 0.85)
+        y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+        across = (
+            x / width + turn * y / height if rng.uniform() < 0.6 else y / height + turn * x / width
+        )
+        mask[across > at] = 1
+        return mask
+    left, right = np.sort(rng.uniform(-0.2, 1.2, 2)) * width
+    top, bottom = np.sort(rng.uniform(-0.2, 1.2, 2)) * height
+    mask[max(int(top), 0) : max(int(bottom), 0), max(int(left), 0) : max(int(right), 0)] = 1
+    return mask
+
+
 def made_up_background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """(H, W, 3) float32 linear light: one or two kinds of surface with clutter."""
     weights = _WEIGHTS / _WEIGHTS.sum()
     picture = _KINDS[rng.choice(len(_KINDS), p=weights)](rng, height, width)
-    if rng.uniform() < 0.35:
+    for _ in range(int(rng.choice(3, p=[0.5, 0.35, 0.15]))):
         other = _KINDS[rng.choice(len(_KINDS), p=weights)](rng, height, width)
-        noise = noise_picture(rng, height, width, rng.uniform(1, 5), 2)
-        mask = np.clip(4 * (noise + rng.uniform(-0.4, 0.4)) + 0.5, 0, 1)[..., None]
-        if rng.uniform() < 0.5:
-            mask = np.zeros((height, width, 1), dtype=np.float32)
-            at = int(rng.uniform(0.2, 0.8) * width)
-            mask[:, at:] = 1
-        picture = picture + mask * (other - picture)
+        picture = picture + _part(rng, height, width)[..., None] * (other - picture)
     picture = np.ascontiguousarray(np.clip(picture, 0, 2.0), dtype=np.float32)
     if rng.uniform() < 0.30:
         _draw_glyphs(rng, picture)

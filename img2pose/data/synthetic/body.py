@@ -81,6 +81,8 @@ def torso_parts(person: Person, rng: np.random.Generator, coarse: bool) -> list[
         [np.interp(steps, np.arange(len(_RINGS)), column) for column in _RINGS.T], axis=1
     )
     y, a, b, z = table.T
+    # Short necks and long ones.
+    y = np.where(y > 0.8, 0.8 + (y - 0.8) * rng.uniform(0.78, 1.02), y)
     a = a * (1 + (wide - 1) * np.clip((y - 1.0) / 0.6, 0, 1))
     b = b * (1 + (deep - 1) * np.clip((y - 1.0) / 0.6, 0, 1))
     sine, cosine = np.sin(turn), np.cos(turn)

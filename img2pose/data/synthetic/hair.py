@@ -381,7 +381,7 @@ def loose_strands(
     skull_side: np.ndarray, person: Person, style: HairStyle, rng: np.random.Generator
 ) -> Part | None:
     """A lock that has come loose and hangs over the face."""
-    if style.bald or style.length < 0.3 or rng.uniform() > 0.35:
+    if style.bald or style.length < 0.3 or rng.uniform() > 0.25:
         return None
     sign = rng.choice([-1.0, 1.0])
     steps = np.linspace(0, 1, 10)[:, None]
@@ -390,7 +390,11 @@ def loose_strands(
         [sign * rng.uniform(0.45, 0.75), rng.uniform(-0.2, 0.6), rng.uniform(-0.5, -0.05)]
     )
     bow = np.sin(np.pi * steps) * np.array([[sign * 0.18, 0.0, -0.12]])
-    places, triangles = tube(start + steps * (end - start) + bow, np.linspace(0.035, 0.012, 10), 5)
+    places, triangles = tube(
+        start + steps * (end - start) + bow,
+        rng.uniform(0.012, 0.035) * np.linspace(1.0, 0.3, 10),
+        5,
+    )
     return plain_part(
         Kind.HAIR,
         places + skull_side,

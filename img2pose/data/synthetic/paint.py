@@ -163,7 +163,7 @@ def eye_part(
         white,
         pattern=mean,
         openness=openness,
-        gloss=rng.uniform(0.5, 2.5),
+        gloss=rng.uniform(0.3, 1.8),
         parameters=p,
         is_face=True,
     )

@@ -389,7 +389,7 @@ def shade(
                 gloss *= 1.0 - 0.7 * min(extra, 1.0)
             elif kind == 1:
                 red, green, blue = _paint_eye(red, green, blue, x, y, z, p)
-                exponent = 90.0
+                exponent = 260.0
                 soft_red = soft_green = soft_blue = 0.2
             elif kind == 2:
                 gap = math.cos(x * p[0])
