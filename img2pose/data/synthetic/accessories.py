@@ -9,8 +9,23 @@ import numpy as np
 from img2pose.data.synthetic.body import cloth_parameters, random_colour
 from img2pose.data.synthetic.head_model import HeadModel
 from img2pose.data.synthetic.identities import Person
+from img2pose.data.synthetic.materials import (
+    CURL,
+    FOLDS,
+    HIGHLIGHT,
+    LENS_DENSITY,
+    LENS_MIRROR,
+    PARAMETERS,
+    PATTERN,
+    PATTERN_FREQUENCY,
+    PLAIN,
+    SLANTED,
+    STRAND_CONTRAST,
+    STRAND_FREQUENCY,
+    Kind,
+)
 from img2pose.data.synthetic.paint import smooth_step
-from img2pose.data.synthetic.parts import PARAMETERS, Kind, Part, plain_part
+from img2pose.data.synthetic.parts import Part, plain_part
 from img2pose.data.synthetic.skull import shell, wrapped
 from img2pose.data.synthetic.solids import box, ellipsoid, grid_triangles, joined, tube
 
@@ -68,8 +83,8 @@ def glasses_parts(
     frame = plain_part(Kind.SOLID, *joined(frames), colour, gloss=rng.uniform(0.1, 1.2))
     parameters = np.zeros(PARAMETERS, np.float32)
     # Share of light that a lens keeps back, and that it mirrors.
-    parameters[0] = rng.uniform(0.75, 0.99) if sun else rng.uniform(0.0, 0.12)
-    parameters[1] = rng.uniform(0.02, 0.35) if sun else rng.uniform(0.0, 0.12)
+    parameters[LENS_DENSITY] = rng.uniform(0.75, 0.99) if sun else rng.uniform(0.0, 0.12)
+    parameters[LENS_MIRROR] = rng.uniform(0.02, 0.35) if sun else rng.uniform(0.0, 0.12)
     tint = random_colour(rng) * 0.05 if sun else np.full(3, 0.5)
     glass = plain_part(Kind.SOLID, *joined(lenses), tint, gloss=0.6, parameters=parameters)
     return [frame], [glass]
@@ -99,7 +114,7 @@ def mask_part(model: HeadModel, vertices: np.ndarray, rng: np.random.Generator) 
     colour = random_colour(rng) if rng.uniform() < 0.5 else np.array([0.35, 0.60, 0.75])
     p = cloth_parameters(rng)
     if rng.uniform() < 0.6:
-        p[0] = 0
+        p[PATTERN] = PLAIN
     sheet = (places, grid_triangles(rows, columns))
     ears = points[[0, 16]] + [[-0.02, 0.1, 0.05], [0.02, 0.1, 0.05]]
     strings = [
@@ -130,28 +145,28 @@ def hat_parts(skull: np.ndarray, person: Person, rng: np.random.Generator, kind:
     if kind == "beanie":
         edge = rng.uniform(18, 34) - 12 * (1 - front)
         thick = thick + rng.uniform(0.0, 0.35) * (1 - share) ** 2 + 0.04 * (share > 0.8)
-        p[8] = 0.3
+        p[FOLDS] = 0.3
     elif kind == "helmet":
         edge = np.interp(side, [0, 60, 90, 180], [rng.uniform(26, 38), 15, -20, -35])
         thick = thick + rng.uniform(0.08, 0.2)
-        p[0], p[8] = (0 if rng.uniform() < 0.6 else p[0]), 0
+        p[PATTERN], p[FOLDS] = (PLAIN if rng.uniform() < 0.6 else p[PATTERN]), 0
     elif kind == "scarf":
         edge = np.interp(side, [0, 45, 60, 72, 180], [rng.uniform(30, 42), 26, 6, -25, -25])
         thick = thick * (1 - 0.35 * share) + 0.03
         hanging = rng.uniform(0.9, 1.9) * smooth_step(58, 80, side)
         flare = rng.uniform(-0.1, 0.4)
-        p[8] = 0.35
+        p[FOLDS] = 0.35
     elif kind == "hood":
         edge = np.interp(side, [0, 45, 62, 80, 180], [rng.uniform(30, 48), 25, 0, -20, -25])
         thick = thick + rng.uniform(0.1, 0.3)
         hanging = 1.3 * smooth_step(50, 75, side)
-        p[8] = 0.3
+        p[FOLDS] = 0.3
     elif kind == "turban":
         edge = rng.uniform(28, 36) - 18 * (1 - front)
         thick = (
             rng.uniform(0.2, 0.4) * (0.5 + np.sin(np.pi * np.clip(share + 0.1, 0, 1))) + 0 * side
         )
-        p[0], p[7] = 3, rng.uniform(2, 6)
+        p[PATTERN], p[PATTERN_FREQUENCY] = SLANTED, rng.uniform(2, 6)
     parts = []
     openness = np.ones((rows, columns))
     if kind == "band":
@@ -208,7 +223,7 @@ def hat_parts(skull: np.ndarray, person: Person, rng: np.random.Generator, kind:
 
 def _fluff(rng: np.random.Generator) -> np.ndarray:
     p = np.zeros(PARAMETERS, np.float32)
-    p[0], p[1], p[2], p[3] = 25, 0.6, 1.0, 0.1
+    p[STRAND_FREQUENCY], p[STRAND_CONTRAST], p[CURL], p[HIGHLIGHT] = 25, 0.6, 1.0, 0.1
     return p
 
 
@@ -248,7 +263,7 @@ def _brim(
         for step in (0.0, 0.35, 0.7, 1.0)
     ]
     p = cloth_parameters(rng)
-    p[0] = 0
+    p[PATTERN] = PLAIN
     return [
         plain_part(
             Kind.CLOTH,

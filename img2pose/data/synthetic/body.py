@@ -7,9 +7,25 @@ import math
 import numpy as np
 
 from img2pose.data.synthetic.identities import Person
+from img2pose.data.synthetic.materials import (
+    BARE_SKIN_COLOUR,
+    BLOTCHES,
+    FOLDS,
+    HAS_TIE,
+    PARAMETERS,
+    PATTERN,
+    PATTERN_FREQUENCY,
+    PATTERNS,
+    PLAIN,
+    PORES,
+    SECOND_COLOUR,
+    SEED,
+    SUIT,
+    THIRD_COLOUR,
+    Kind,
+)
 from img2pose.data.synthetic.noise import fractal_noise
-from img2pose.data.synthetic.parts import PARAMETERS, Kind, Part, plain_part
-from img2pose.data.synthetic.shading import PATTERNS, SEED
+from img2pose.data.synthetic.parts import Part, plain_part
 from img2pose.data.synthetic.solids import (
     capsule,
     capsules,
@@ -60,12 +76,13 @@ def random_colour(rng: np.random.Generator) -> np.ndarray:
 def cloth_parameters(rng: np.random.Generator, skin: np.ndarray | None = None) -> np.ndarray:
     """Parameters of a random cloth; `skin` is what shows where the cloth leaves off."""
     p = np.zeros(PARAMETERS, dtype=np.float32)
-    p[0] = rng.integers(PATTERNS) if rng.uniform() < 0.6 else 0
-    p[1:4], p[4:7] = random_colour(rng), random_colour(rng)
-    p[7] = np.exp(rng.uniform(math.log(1.5), math.log(9)))
-    p[8] = rng.uniform(0.05, 0.35)
-    p[9:12] = skin if skin is not None else 0.3
-    p[12] = rng.uniform()
+    p[PATTERN] = rng.integers(PATTERNS) if rng.uniform() < 0.6 else PLAIN
+    p[SECOND_COLOUR : SECOND_COLOUR + 3] = random_colour(rng)
+    p[THIRD_COLOUR : THIRD_COLOUR + 3] = random_colour(rng)
+    p[PATTERN_FREQUENCY] = np.exp(rng.uniform(math.log(1.5), math.log(9)))
+    p[FOLDS] = rng.uniform(0.05, 0.35)
+    p[BARE_SKIN_COLOUR : BARE_SKIN_COLOUR + 3] = skin if skin is not None else 0.3
+    p[HAS_TIE] = rng.uniform()
     p[SEED] = rng.integers(1 << 20)
     return p
 
@@ -101,7 +118,7 @@ def torso_parts(person: Person, rng: np.random.Generator, coarse: bool) -> list[
     bare, neckline = _neckline(places, turn, len(y), rng)
     p = cloth_parameters(rng, person.skin)
     if neckline == "suit":
-        p[0], p[7] = 8, 1
+        p[PATTERN], p[PATTERN_FREQUENCY] = SUIT, 1
     openness = np.clip(0.72 + 0.5 * (places[:, 1] - 0.85), 0.6, 1.0)
     # Below the chin little light comes in.
     openness = np.where(places[:, 2] > 0.9, np.maximum(openness, 0.6), openness)
@@ -268,7 +285,7 @@ def arm_parts(
         for limb, short in ((upper, False), (lower, True)):
             in_skin = bare or (short and rng.uniform() < 0.4)
             parameters = np.zeros(PARAMETERS, np.float32)
-            parameters[0], parameters[15] = 0.03, 0.08
+            parameters[PORES], parameters[BLOTCHES] = 0.03, 0.08
             parts.append(
                 plain_part(
                     Kind.SKIN if in_skin else Kind.CLOTH,
@@ -333,7 +350,7 @@ def hand_parts(
             limbs.append((start, end, radius, radius * 0.9))
             start = end
     parameters = np.zeros(PARAMETERS, np.float32)
-    parameters[0], parameters[15] = 0.04, 0.10
+    parameters[PORES], parameters[BLOTCHES] = 0.04, 0.10
     parameters[SEED] = rng.integers(1 << 20)
     starts, ends, start_radii, end_radii = (np.array(column) for column in zip(*limbs, strict=True))
     places, triangles = capsules(starts, ends, start_radii, end_radii)

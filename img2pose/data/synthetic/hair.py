@@ -8,10 +8,18 @@ import numpy as np
 
 from img2pose.data.synthetic.head_model import HeadMesh, HeadModel
 from img2pose.data.synthetic.identities import Person
+from img2pose.data.synthetic.materials import (
+    CURL,
+    HIGHLIGHT,
+    PARAMETERS,
+    SEED,
+    STRAND_CONTRAST,
+    STRAND_FREQUENCY,
+    Kind,
+)
 from img2pose.data.synthetic.noise import fractal_noise
 from img2pose.data.synthetic.paint import beard_region, smooth_step
-from img2pose.data.synthetic.parts import PARAMETERS, Kind, Part, plain_part
-from img2pose.data.synthetic.shading import SEED
+from img2pose.data.synthetic.parts import Part, plain_part
 from img2pose.data.synthetic.skull import shell, wrapped
 from img2pose.data.synthetic.solids import ellipsoid, grid_triangles, tube
 
@@ -136,8 +144,9 @@ def painted_hair(
 
 def _hair_parameters(style: HairStyle, person: Person, rng: np.random.Generator) -> np.ndarray:
     p = np.zeros(PARAMETERS, dtype=np.float32)
-    p[0], p[1], p[2] = style.frequency, style.contrast, style.curl
-    p[3], p[SEED] = rng.uniform(0.5, 1.5), person.seed
+    p[STRAND_FREQUENCY], p[STRAND_CONTRAST] = style.frequency, style.contrast
+    p[CURL] = style.curl
+    p[HIGHLIGHT], p[SEED] = rng.uniform(0.5, 1.5), person.seed
     return p
 
 
@@ -362,7 +371,8 @@ def beard_part(
         outward + [0, 0.2, 0] + low[:, None] * [0, 0.9, 0]
     )
     p = np.zeros(PARAMETERS, dtype=np.float32)
-    p[0], p[1], p[2], p[3] = rng.uniform(40, 80), 0.7, rng.uniform(0.2, 0.8), 0.6
+    p[STRAND_FREQUENCY], p[STRAND_CONTRAST] = rng.uniform(40, 80), 0.7
+    p[CURL], p[HIGHLIGHT] = rng.uniform(0.2, 0.8), 0.6
     p[SEED] = person.seed + 5
     across = np.abs(mean[used, 0]) + 0.3 * mean[used, 2]
     return plain_part(

@@ -8,7 +8,13 @@ import numpy as np
 
 from img2pose.data.synthetic.body import cloth_parameters, hand_parts, random_colour
 from img2pose.data.synthetic.identities import Person
-from img2pose.data.synthetic.parts import PARAMETERS, Kind, Part, plain_part
+from img2pose.data.synthetic.materials import (
+    BLOTCHES,
+    PARAMETERS,
+    PORES,
+    Kind,
+)
+from img2pose.data.synthetic.parts import Part, plain_part
 from img2pose.data.synthetic.solids import box, capsule, ellipsoid, lofted
 
 
@@ -93,7 +99,7 @@ def _hand_at_face(person: Person, rng: np.random.Generator, sign: float) -> list
     wrist = target - 0.95 * along
     sleeve = rng.uniform() < 0.5
     parameters = np.zeros(PARAMETERS, np.float32)
-    parameters[0], parameters[15] = 0.03, 0.08
+    parameters[PORES], parameters[BLOTCHES] = 0.03, 0.08
     arm = capsule(elbow, wrist, 0.34, 0.22)
     return [
         plain_part(

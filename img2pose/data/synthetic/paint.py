@@ -8,9 +8,36 @@ import numpy as np
 
 from img2pose.data.synthetic.head_model import HeadMesh, HeadModel
 from img2pose.data.synthetic.identities import Person
+from img2pose.data.synthetic.materials import (
+    BLOTCHES,
+    BROW_COLOUR,
+    BROW_DENSITY,
+    BROW_HAIR_TILT,
+    BROW_HALF_WIDTH,
+    BROW_HEIGHT,
+    BROW_RISE,
+    FRECKLE_FREQUENCY,
+    FRECKLES,
+    GAZE_LEFT,
+    GAZE_RIGHT,
+    IRIS_COLOUR,
+    IRIS_COSINE,
+    LOWER_LASHES,
+    PARAMETERS,
+    PORES,
+    PUPIL_COSINE,
+    RIGHT_EYE_CENTER,
+    SEED,
+    SHORT_HAIR_COLOUR,
+    STUBBLE_FREQUENCY,
+    TEETH_FREQUENCY,
+    UPPER_LASHES,
+    VEINS,
+    WRINKLES,
+    Kind,
+)
 from img2pose.data.synthetic.noise import fractal_noise
-from img2pose.data.synthetic.parts import PARAMETERS, Kind, Part, plain_part
-from img2pose.data.synthetic.shading import SEED
+from img2pose.data.synthetic.parts import Part, plain_part
 from img2pose.data.synthetic.solids import grid_triangles, joined
 
 _TEETH_COLUMNS = 15
@@ -104,21 +131,23 @@ def skin_part(
     )
     gloss = np.where(inside[:, 0] > 0.5, 0.15, gloss)
     p = np.zeros(PARAMETERS, dtype=np.float32)
-    p[0] = rng.uniform(0.02, 0.09) * (1 + person.age)
-    p[1] = rng.uniform(0.1, 0.55) if rng.uniform() < 0.2 else 0.0
-    p[2] = rng.uniform(14, 30)
-    p[3] = np.exp(rng.normal(math.log(0.036), 0.35)) * (0.75 if person.childlike else 1.0)
-    p[4] = rng.uniform(0.35, 0.98)
-    p[5:8] = person.hair * rng.uniform(0.4, 0.9)
-    p[8] = rng.normal(0, 0.018)
-    p[9] = rng.normal(0, 0.07)
-    p[10] = rng.uniform(0.3, 0.75) if person.make_up == 0 else rng.uniform(0.7, 1.0)
-    p[11:14] = person.hair * rng.uniform(0.6, 1.0)
-    p[14] = max(0.0, 1.2 * (person.age - 0.35)) + 0.12 * rng.uniform()
-    p[15] = rng.uniform(0.01, 0.065) * (1 + person.age)
-    p[16] = 0.6 * person.make_up * rng.uniform() + 0.25 * rng.uniform()
-    p[17] = rng.uniform(-1.2, 0.2)
-    p[18] = rng.uniform(35, 80)
+    p[PORES] = rng.uniform(0.02, 0.09) * (1 + person.age)
+    p[FRECKLES] = rng.uniform(0.1, 0.55) if rng.uniform() < 0.2 else 0.0
+    p[FRECKLE_FREQUENCY] = rng.uniform(14, 30)
+    p[BROW_HALF_WIDTH] = np.exp(rng.normal(math.log(0.036), 0.35)) * (
+        0.75 if person.childlike else 1.0
+    )
+    p[BROW_DENSITY] = rng.uniform(0.35, 0.98)
+    p[BROW_COLOUR : BROW_COLOUR + 3] = person.hair * rng.uniform(0.4, 0.9)
+    p[BROW_HEIGHT] = rng.normal(0, 0.018)
+    p[BROW_RISE] = rng.normal(0, 0.07)
+    p[UPPER_LASHES] = rng.uniform(0.3, 0.75) if person.make_up == 0 else rng.uniform(0.7, 1.0)
+    p[SHORT_HAIR_COLOUR : SHORT_HAIR_COLOUR + 3] = person.hair * rng.uniform(0.6, 1.0)
+    p[WRINKLES] = max(0.0, 1.2 * (person.age - 0.35)) + 0.12 * rng.uniform()
+    p[BLOTCHES] = rng.uniform(0.01, 0.065) * (1 + person.age)
+    p[LOWER_LASHES] = 0.6 * person.make_up * rng.uniform() + 0.25 * rng.uniform()
+    p[BROW_HAIR_TILT] = rng.uniform(-1.2, 0.2)
+    p[STUBBLE_FREQUENCY] = rng.uniform(35, 80)
     p[SEED] = person.seed
     return Part(
         Kind.HEAD,
@@ -144,12 +173,12 @@ def eye_part(
     """Both eyeballs; vertices (V, 3) are all of the level of detail."""
     white = np.array([0.62, 0.58, 0.54]) * rng.uniform(0.75, 1.1)
     p = np.zeros(PARAMETERS, dtype=np.float32)
-    p[0:3], p[3:6] = person.gaze
+    p[GAZE_LEFT : GAZE_LEFT + 3], p[GAZE_RIGHT : GAZE_RIGHT + 3] = person.gaze
     iris = math.radians(rng.uniform(23, 27) * (1 + 0.12 * person.childlike))
-    p[6], p[7] = math.cos(iris), math.cos(iris * rng.uniform(0.28, 0.55))
-    p[8:11] = person.iris
-    p[11:14] = model.eye_center
-    p[14] = rng.uniform(0, 0.5)
+    p[IRIS_COSINE], p[PUPIL_COSINE] = math.cos(iris), math.cos(iris * rng.uniform(0.28, 0.55))
+    p[IRIS_COLOUR : IRIS_COLOUR + 3] = person.iris
+    p[RIGHT_EYE_CENTER : RIGHT_EYE_CENTER + 3] = model.eye_center
+    p[VEINS] = rng.uniform(0, 0.5)
     p[SEED] = person.seed
     # The upper lid shades the eye; towards the corners less light comes in.
     mean = mesh.mean[mesh.eye_indices]
@@ -214,7 +243,7 @@ def teeth_part(
         * [1, rng.uniform(0.92, 1.0), rng.uniform(0.8, 1.0)]
     )
     p = np.zeros(PARAMETERS, dtype=np.float32)
-    p[0], p[SEED] = rng.uniform(80, 105), person.seed
+    p[TEETH_FREQUENCY], p[SEED] = rng.uniform(80, 105), person.seed
     return plain_part(
         Kind.TEETH,
         places,

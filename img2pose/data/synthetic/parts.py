@@ -3,26 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from enum import IntEnum
 
 import numpy as np
 
+from img2pose.data.synthetic.materials import PARAMETERS, Kind
 from sim3dr import vertex_normals
-
-PARAMETERS = 32
-"""Numbers that a part hands to the shading; what they mean depends on its kind."""
-
-
-class Kind(IntEnum):
-    """How a part is painted, see `shading`."""
-
-    HEAD = 0
-    EYE = 1
-    TEETH = 2
-    HAIR = 3
-    CLOTH = 4
-    SKIN = 5
-    SOLID = 6
 
 
 @dataclass(frozen=True, eq=False)

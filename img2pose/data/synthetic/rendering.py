@@ -9,6 +9,10 @@ import numpy as np
 
 from img2pose.data.synthetic.head_model import view_frame
 from img2pose.data.synthetic.lighting import Illumination
+from img2pose.data.synthetic.materials import (
+    LENS_DENSITY,
+    LENS_MIRROR,
+)
 from img2pose.data.synthetic.parts import Assembly, Figure, assemble
 from img2pose.data.synthetic.shading import shade
 from sim3dr import Mesh, Rasterized, rasterize
@@ -180,7 +184,8 @@ def _draw_lenses(
         return
     triangle = drawn.triangle_index[row, column]
     part = scene.part_of_triangle[triangle]
-    kept, mirrored = scene.parameters[part, 0:1], scene.parameters[part, 1:2]
+    kept = scene.parameters[part, LENS_DENSITY, None]
+    mirrored = scene.parameters[part, LENS_MIRROR, None]
     tint = scene.attributes[scene.triangles[triangle, 0], :3]
     corners = scene.triangles[triangle]
     weights = drawn.barycentric[row, column]

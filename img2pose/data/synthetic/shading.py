@@ -3,19 +3,6 @@
 The rasterizer says which triangle a sample shows and where in it; here the paint is found from the
 place on the surface, so that it costs nothing where nothing is seen, and its detail fades where a
 sample is too coarse for it.
-
-Parameters of a part by kind (places in `Part.parameters`; `SEED` for all):
-
-- `HEAD` and `SKIN`: 0 pores, 1 freckles, 2 their frequency, 3 half thickness of the brows, 4 their
-  density, 5-7 their colour, 8 their height above the landmarks, 9 rise of their outer ends, 10 lash
-  line, 11-13 colour of short hair, 14 wrinkles, 15 blotches, 16 lower lash line, 17 tilt of brow
-  hairs, 18 stubble's grain
-- `EYE`: 0-2 gaze of the eye with x < 0, 3-5 of the other, 6 cosine of the iris, 7 of the pupil,
-  8-10 its colour, 11-13 centre of the eye with x > 0, 14 veins
-- `TEETH`: 0 teeth across
-- `HAIR`: 0 strands a unit across, 1 contrast, 2 curl, 3 highlight
-- `CLOTH`: 0 pattern, 1-3 second colour, 4-6 third colour, 7 pattern's frequency, 8 folds, 9-11 bare
-  skin, 12 whether a suit has a tie
 """
 
 from __future__ import annotations
@@ -25,12 +12,57 @@ from typing import Any
 
 import numpy as np
 
+from img2pose.data.synthetic.materials import (
+    BARE_SKIN_COLOUR,
+    BLOTCHES,
+    BROW_COLOUR,
+    BROW_DENSITY,
+    BROW_HAIR_TILT,
+    BROW_HALF_WIDTH,
+    BROW_HEIGHT,
+    BROW_RISE,
+    CHECKS,
+    CURL,
+    DOTS,
+    FOLDS,
+    FRECKLE_FREQUENCY,
+    FRECKLES,
+    GAZE_LEFT,
+    GAZE_RIGHT,
+    HAS_TIE,
+    HIGHLIGHT,
+    IRIS_COLOUR,
+    IRIS_COSINE,
+    LOWER_LASHES,
+    PATCHES,
+    PATTERN,
+    PATTERN_FREQUENCY,
+    PORES,
+    PRINT,
+    PUPIL_COSINE,
+    RIGHT_EYE_CENTER,
+    RINGS,
+    SECOND_COLOUR,
+    SEED,
+    SHORT_HAIR_COLOUR,
+    SLANTED,
+    STRAND_CONTRAST,
+    STRAND_FREQUENCY,
+    STRIPES,
+    STUBBLE_FREQUENCY,
+    SUIT,
+    TEETH_FREQUENCY,
+    THIRD_COLOUR,
+    UPPER_LASHES,
+    VEINS,
+    WRINKLES,
+    Kind,
+)
 from img2pose.data.synthetic.noise import hashed, value_noise
 from sim3dr.compilation import compiled, f4, f8, i4, part, read, written
 
-SEED = 31
-PATTERNS = 9
-"""Patterns of cloth: plain, three kinds of stripes, checks, dots, blotches, prints, a suit."""
+_HEAD, _EYE, _TEETH = int(Kind.HEAD), int(Kind.EYE), int(Kind.TEETH)
+_HAIR, _CLOTH, _SKIN = int(Kind.HAIR), int(Kind.CLOTH), int(Kind.SKIN)
 
 # The brow on the picture's right and the lids, (x, y) in the mean head's frame: x is taken without
 # sign, so the other side's are the same.
@@ -81,30 +113,35 @@ def _paint_head(
 ) -> tuple[float, float, float]:
     seed = int(p[SEED])
     light = 1.0
-    if p[0] > 0.0:
+    if p[PORES] > 0.0:
         fade = _fade(38.0, grain)
         if fade > 0.0:
-            light += p[0] * fade * value_noise(38.0 * x, 38.0 * y, 38.0 * z, seed)
+            light += p[PORES] * fade * value_noise(38.0 * x, 38.0 * y, 38.0 * z, seed)
         fade = _fade(90.0, grain)
         if fade > 0.0:
-            light += p[0] * fade * value_noise(90.0 * x, 90.0 * y, 90.0 * z, seed + 1)
-    if p[15] > 0.0:
+            light += p[PORES] * fade * value_noise(90.0 * x, 90.0 * y, 90.0 * z, seed + 1)
+    if p[BLOTCHES] > 0.0:
         blotch = value_noise(5.0 * x, 5.0 * y, 5.0 * z, seed + 2)
         blotch += 0.6 * value_noise(11.0 * x, 11.0 * y, 11.0 * z, seed + 3)
-        light += p[15] * blotch
-        red = 0.5 * p[15] * value_noise(7.0 * x, 7.0 * y, 7.0 * z, seed + 4)
+        light += p[BLOTCHES] * blotch
+        red = 0.5 * p[BLOTCHES] * value_noise(7.0 * x, 7.0 * y, 7.0 * z, seed + 4)
         r *= 1.0 + red
         g *= 1.0 - 0.4 * red
         b *= 1.0 - 0.4 * red
-    if p[1] > 0.0:
-        fade = _fade(p[2], grain)
+    if p[FRECKLES] > 0.0:
+        fade = _fade(p[FRECKLE_FREQUENCY], grain)
         if fade > 0.0:
-            spot = value_noise(p[2] * x, p[2] * y, p[2] * z, seed + 5)
-            dark = fade * p[1] * _step(0.45, 0.75, spot)
+            spot = value_noise(
+                p[FRECKLE_FREQUENCY] * x,
+                p[FRECKLE_FREQUENCY] * y,
+                p[FRECKLE_FREQUENCY] * z,
+                seed + 5,
+            )
+            dark = fade * p[FRECKLES] * _step(0.45, 0.75, spot)
             r *= 1.0 - 0.55 * dark
             g *= 1.0 - 0.75 * dark
             b *= 1.0 - 0.85 * dark
-    if p[14] > 0.0 and z < 0.0:
+    if p[WRINKLES] > 0.0 and z < 0.0:
         warp = 0.05 * value_noise(4.0 * x, 9.0 * y, 1.0, seed + 6)
         furrow = 0.0
         if y < -0.62 and y > -1.1 and abs(x) < 0.5:
@@ -115,50 +152,52 @@ def _paint_head(
         away = abs(x) - (0.17 + 0.38 * (y - 0.02) + 0.5 * warp)
         if y > 0.0 and y < 0.42:
             fold = math.exp(-(away * away) / 0.0008)
-            light -= 0.45 * p[14] * fold
+            light -= 0.45 * p[WRINKLES] * fold
         if furrow > 0.3:
-            light -= 0.35 * p[14] * (furrow - 0.3) * _fade(25.0, grain)
+            light -= 0.35 * p[WRINKLES] * (furrow - 0.3) * _fade(25.0, grain)
     r, g, b = r * light, g * light, b * light
     if hair > 0.003:
-        frequency = p[18]
+        frequency = p[STUBBLE_FREQUENCY]
         strand = 0.5
         fade = _fade(frequency, grain)
         if fade > 0.0:
             noise = value_noise(frequency * x, 0.45 * frequency * y, frequency * z, seed + 7)
             strand += 0.5 * fade * noise
         amount = min(max(hair * (0.55 + 0.9 * strand), 0.0), 1.0)
-        r += amount * (p[11] - r)
-        g += amount * (p[12] - g)
-        b += amount * (p[13] - b)
+        r += amount * (p[SHORT_HAIR_COLOUR] - r)
+        g += amount * (p[SHORT_HAIR_COLOUR + 1] - g)
+        b += amount * (p[SHORT_HAIR_COLOUR + 2] - b)
     side = abs(x)
     if z < 0.05 and side < 0.72 and y < -0.3 and y > -0.85:
-        if p[4] > 0.0 and y < -0.45:
-            raised = y + p[8] + p[9] * (side - 0.3)
+        if p[BROW_DENSITY] > 0.0 and y < -0.45:
+            raised = y + p[BROW_HEIGHT] + p[BROW_RISE] * (side - 0.3)
             distance, along = _to_polyline(side, raised, _BROW)
             # Thick towards the nose, thin at the outer end.
-            half = p[3] * (1.0 - 0.55 * along) * _step(-0.25, 0.25, along)
+            half = p[BROW_HALF_WIDTH] * (1.0 - 0.55 * along) * _step(-0.25, 0.25, along)
             if distance < 2.5 * half + 0.01:
                 sign = 1.0 if x > 0 else -1.0
-                noise = value_noise(50.0 * (x + sign * p[17] * y), 14.0 * y, 3.0, seed + 8) * _fade(
-                    50.0, grain
-                )
+                noise = value_noise(
+                    50.0 * (x + sign * p[BROW_HAIR_TILT] * y), 14.0 * y, 3.0, seed + 8
+                ) * _fade(50.0, grain)
                 wild = value_noise(9.0 * x, 9.0 * y, 4.0, seed + 9)
                 edge = half * (1.0 + 0.35 * noise + 0.25 * wild)
-                amount = p[4] * (1.0 - _step(0.45 * edge, 1.15 * edge + 0.4 * grain, distance))
+                amount = p[BROW_DENSITY] * (
+                    1.0 - _step(0.45 * edge, 1.15 * edge + 0.4 * grain, distance)
+                )
                 amount *= min(max(1.0 + 0.45 * noise, 0.0), 1.0)
-                r += amount * (p[5] - r)
-                g += amount * (p[6] - g)
-                b += amount * (p[7] - b)
-        if p[10] > 0.0 and side > 0.14 and side < 0.47 and y > -0.5 and y < -0.32:
+                r += amount * (p[BROW_COLOUR] - r)
+                g += amount * (p[BROW_COLOUR + 1] - g)
+                b += amount * (p[BROW_COLOUR + 2] - b)
+        if p[UPPER_LASHES] > 0.0 and side > 0.14 and side < 0.47 and y > -0.5 and y < -0.32:
             distance, along = _to_polyline(side, y, _UPPER_LID)
             width = 0.010 + 0.008 * along
-            amount = p[10] * (1.0 - _step(width, width + 0.012 + 0.5 * grain, distance))
+            amount = p[UPPER_LASHES] * (1.0 - _step(width, width + 0.012 + 0.5 * grain, distance))
             r *= 1.0 - amount
             g *= 1.0 - amount
             b *= 1.0 - amount
-            if p[16] > 0.0:
+            if p[LOWER_LASHES] > 0.0:
                 distance, _ = _to_polyline(side, y, _LOWER_LID)
-                amount = p[16] * (1.0 - _step(0.006, 0.018 + 0.5 * grain, distance))
+                amount = p[LOWER_LASHES] * (1.0 - _step(0.006, 0.018 + 0.5 * grain, distance))
                 r *= 1.0 - amount
                 g *= 1.0 - amount
                 b *= 1.0 - amount
@@ -171,24 +210,28 @@ def _paint_eye(
 ) -> tuple[float, float, float]:
     seed = int(p[SEED])
     right = x > 0.0
-    first = 3 if right else 0
-    dx, dy, dz = x - (p[11] if right else -p[11]), y - p[12], z - p[13]
+    first = GAZE_RIGHT if right else GAZE_LEFT
+    dx, dy, dz = (
+        x - (p[RIGHT_EYE_CENTER] if right else -p[RIGHT_EYE_CENTER]),
+        y - p[RIGHT_EYE_CENTER + 1],
+        z - p[RIGHT_EYE_CENTER + 2],
+    )
     length = math.sqrt(dx * dx + dy * dy + dz * dz) + 1e-9
     dx, dy, dz = dx / length, dy / length, dz / length
     cosine = dx * p[first] + dy * p[first + 1] + dz * p[first + 2]
-    on_iris = _step(p[6] - 0.012, p[6] + 0.006, cosine)
-    if p[14] > 0.0:
+    on_iris = _step(p[IRIS_COSINE] - 0.012, p[IRIS_COSINE] + 0.006, cosine)
+    if p[VEINS] > 0.0:
         vein = value_noise(30.0 * dx, 30.0 * dy, 30.0 * dz, seed)
-        amount = p[14] * (0.4 + 0.6 * vein * vein) * (1.0 - _step(0.6, 0.95, cosine))
+        amount = p[VEINS] * (0.4 + 0.6 * vein * vein) * (1.0 - _step(0.6, 0.95, cosine))
         g *= 1.0 - 0.5 * amount
         b *= 1.0 - 0.5 * amount
     spokes = 1.0 + 0.25 * value_noise(25.0 * dx, 25.0 * dy, 25.0 * dz, seed + 1)
     # The rim of the iris is dark.
-    spokes *= 0.45 + 0.55 * _step(p[6], p[6] + 0.035, cosine)
-    r += on_iris * (p[8] * spokes - r)
-    g += on_iris * (p[9] * spokes - g)
-    b += on_iris * (p[10] * spokes - b)
-    pupil = _step(p[7] - 0.004, p[7] + 0.004, cosine)
+    spokes *= 0.45 + 0.55 * _step(p[IRIS_COSINE], p[IRIS_COSINE] + 0.035, cosine)
+    r += on_iris * (p[IRIS_COLOUR] * spokes - r)
+    g += on_iris * (p[IRIS_COLOUR + 1] * spokes - g)
+    b += on_iris * (p[IRIS_COLOUR + 2] * spokes - b)
+    pupil = _step(p[PUPIL_COSINE] - 0.004, p[PUPIL_COSINE] + 0.004, cosine)
     r += pupil * (0.003 - r)
     g += pupil * (0.003 - g)
     b += pupil * (0.003 - b)
@@ -200,55 +243,55 @@ def _paint_cloth(
     r: float, g: float, b: float, x: float, y: float, z: float, p: Any, grain: float
 ) -> tuple[float, float, float]:
     seed = int(p[SEED])
-    pattern = int(p[0])
-    frequency = p[7]
+    pattern = int(p[PATTERN])
+    frequency = p[PATTERN_FREQUENCY]
     second, third = 0.0, 0.0
     fade = _fade(1.5 * frequency, grain)
     u, v = frequency * x, frequency * y
-    if pattern == 1:
+    if pattern == RINGS:
         second = _step(-0.1, 0.1, math.sin(6.2832 * v))
-    elif pattern == 2:
+    elif pattern == STRIPES:
         second = _step(-0.1, 0.1, math.sin(6.2832 * u) - 0.4)
-    elif pattern == 3:
+    elif pattern == SLANTED:
         second = _step(-0.15, 0.15, math.sin(4.5 * (u + v)))
-    elif pattern == 4:
+    elif pattern == CHECKS:
         second = 0.5 * _step(0.2, 0.4, math.sin(6.2832 * u)) + 0.5 * _step(
             0.2, 0.4, math.sin(6.2832 * v)
         )
         third = max(_step(0.9, 0.97, math.sin(3.1416 * u)), _step(0.9, 0.97, math.sin(3.1416 * v)))
-    elif pattern == 5:
+    elif pattern == DOTS:
         du, dv = u - math.floor(u) - 0.5, v - math.floor(v) - 0.5
         second = 1.0 - _step(0.06, 0.10, du * du + dv * dv)
-    elif pattern == 6:
+    elif pattern == PATCHES:
         noise = value_noise(u, v, 2.0 * z, seed)
         second = _step(0.0, 0.15, noise)
         third = _step(0.1, 0.25, value_noise(1.3 * u + 9.0, 1.3 * v, 2.0 * z, seed + 1))
-    elif pattern == 7:
+    elif pattern == PRINT:
         # A print in the middle of the chest: blocks like letters.
         if abs(x) < 0.7 and y > 1.9 and y < 2.7:
             row, column = math.floor(8.0 * y), math.floor(9.0 * x)
             second = 1.0 if hashed(int(column), int(row), 0, seed) > 0.5 else 0.0
             if int(row) % 3 == 0:
                 second = 0.0
-    elif pattern == 8:
+    elif pattern == SUIT:
         # Lapels, a shirt between them and a tie.
         if z < 0.6:
             opening = 0.62 - 0.30 * (y - 1.0)
             second = 1.0 - _step(opening - 0.01, opening + 0.01, abs(x))
             width = 0.07 + 0.03 * (y - 1.0)
             third = (1.0 - _step(width - 0.01, width + 0.01, abs(x))) * (
-                1.0 if p[12] > 0.5 else 0.0
+                1.0 if p[HAS_TIE] > 0.5 else 0.0
             )
             third *= second
         fade = 1.0
     second *= fade
     third *= fade
-    r += second * (p[1] - r)
-    g += second * (p[2] - g)
-    b += second * (p[3] - b)
-    r += third * (p[4] - r)
-    g += third * (p[5] - g)
-    b += third * (p[6] - b)
+    r += second * (p[SECOND_COLOUR] - r)
+    g += second * (p[SECOND_COLOUR + 1] - g)
+    b += second * (p[SECOND_COLOUR + 2] - b)
+    r += third * (p[THIRD_COLOUR] - r)
+    g += third * (p[THIRD_COLOUR + 1] - g)
+    b += third * (p[THIRD_COLOUR + 2] - b)
     weave = 1.0
     fade = _fade(30.0, grain)
     if fade > 0.0:
@@ -367,7 +410,7 @@ def shade(
             number = part_of_triangle[triangle]
             kind = kinds[number]
             p = parameters[number]
-            seed = int(p[31])
+            seed = int(p[SEED])
             figure = figure_of_part[number]
             grain = pz / focal
             length = math.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9
@@ -375,45 +418,50 @@ def shade(
             away = math.sqrt(px * px + py * py + pz * pz) + 1e-9
             ex, ey, ez = -px / away, -py / away, -pz / away
             facing = nx * ex + ny * ey + nz * ez
-            if facing < 0.0 and kind >= 3:
+            if facing < 0.0 and kind >= _HAIR:
                 nx, ny, nz, facing = -nx, -ny, -nz, -facing
             exponent = 18.0
             soft_red, soft_green, soft_blue = 0.0, 0.0, 0.0
             bump = 0.0
-            if kind == 0:
+            if kind == _HEAD:
                 red, green, blue = _paint_head(red, green, blue, x, y, z, extra, p, grain)
                 soft_red, soft_green, soft_blue = 0.22, 0.08, 0.04
                 fade = _fade(45.0, grain)
                 if fade > 0.0:
-                    bump = 0.6 * p[0] * fade * value_noise(45.0 * x, 45.0 * y, 45.0 * z, seed + 20)
+                    bump = (
+                        0.6 * p[PORES] * fade * value_noise(45.0 * x, 45.0 * y, 45.0 * z, seed + 20)
+                    )
                 gloss *= 1.0 - 0.7 * min(extra, 1.0)
-            elif kind == 1:
+            elif kind == _EYE:
                 red, green, blue = _paint_eye(red, green, blue, x, y, z, p)
                 exponent = 260.0
                 soft_red = soft_green = soft_blue = 0.2
-            elif kind == 2:
-                gap = math.cos(x * p[0])
-                line = 1.0 - 0.55 * _step(0.9, 0.99, -gap) * _fade(0.3 * p[0], grain)
+            elif kind == _TEETH:
+                gap = math.cos(x * p[TEETH_FREQUENCY])
+                line = 1.0 - 0.55 * _step(0.9, 0.99, -gap) * _fade(0.3 * p[TEETH_FREQUENCY], grain)
                 red, green, blue = red * line, green * line, blue * line
                 exponent = 40.0
-            elif kind == 3:
+            elif kind == _HAIR:
                 strands = 0.0
-                fade = _fade(0.35 * p[0], grain)
-                warp = p[2] * value_noise(3.0 * x, 2.0 * y, z, seed)
-                across = p[0] * (x + 0.10 * warp)
+                fade = _fade(0.35 * p[STRAND_FREQUENCY], grain)
+                warp = p[CURL] * value_noise(3.0 * x, 2.0 * y, z, seed)
+                across = p[STRAND_FREQUENCY] * (x + 0.10 * warp)
                 if fade > 0.0:
-                    strands = fade * value_noise(across, (0.9 + 6.0 * p[2]) * y, 3.0 * z, seed + 1)
-                locks = value_noise(0.22 * across, (0.6 + 4.0 * p[2]) * y, 2.0 * z, seed + 2)
-                tone = 1.0 + p[1] * (0.55 * strands + 0.65 * locks)
+                    strands = fade * value_noise(
+                        across, (0.9 + 6.0 * p[CURL]) * y, 3.0 * z, seed + 1
+                    )
+                locks = value_noise(0.22 * across, (0.6 + 4.0 * p[CURL]) * y, 2.0 * z, seed + 2)
+                tone = 1.0 + p[STRAND_CONTRAST] * (0.55 * strands + 0.65 * locks)
                 tone = max(tone, 0.1)
                 red, green, blue = red * tone, green * tone, blue * tone
                 bump = 0.35 * strands + 0.3 * locks
-                gloss = max(gloss * p[3] * (1.0 + 1.5 * strands), 0.0)
+                gloss = max(gloss * p[HIGHLIGHT] * (1.0 + 1.5 * strands), 0.0)
                 exponent = 10.0
                 soft_red = soft_green = soft_blue = 0.15
-            elif kind == 4:
+            elif kind == _CLOTH:
                 if extra > 0.0:
-                    red, green, blue = p[9], p[10], p[11]
+                    red, green = p[BARE_SKIN_COLOUR], p[BARE_SKIN_COLOUR + 1]
+                    blue = p[BARE_SKIN_COLOUR + 2]
                     soft_red, soft_green, soft_blue = 0.22, 0.08, 0.04
                     blotch = value_noise(5.0 * x, 5.0 * y, 5.0 * z, seed + 4)
                     tone = 1.0 + 0.08 * blotch
@@ -422,15 +470,15 @@ def shade(
                     red, green, blue = _paint_cloth(red, green, blue, x, y, z, p, grain)
                     folds = value_noise(2.2 * x, 1.1 * y, 2.2 * z, seed + 5)
                     folds += 0.5 * value_noise(5.0 * x, 2.5 * y, 5.0 * z, seed + 6)
-                    bump = p[8] * folds
+                    bump = p[FOLDS] * folds
                     # A hem's shadow.
                     openness *= 1.0 - 0.4 * (1.0 - _step(-0.06, 0.0, -extra - 0.06))
-            elif kind == 5:
+            elif kind == _SKIN:
                 soft_red, soft_green, soft_blue = 0.22, 0.08, 0.04
-                tone = 1.0 + p[15] * value_noise(6.0 * x, 6.0 * y, 6.0 * z, seed + 4)
+                tone = 1.0 + p[BLOTCHES] * value_noise(6.0 * x, 6.0 * y, 6.0 * z, seed + 4)
                 fade = _fade(38.0, grain)
                 if fade > 0.0:
-                    tone += p[0] * fade * value_noise(38.0 * x, 38.0 * y, 38.0 * z, seed)
+                    tone += p[PORES] * fade * value_noise(38.0 * x, 38.0 * y, 38.0 * z, seed)
                 red, green, blue = red * tone, green * tone, blue * tone
             else:
                 exponent = 35.0
