@@ -26,6 +26,9 @@ _OPENNESS_PICTURE = 200
 # Reference units; a vertex nearer than this behind what a view shows is seen by it.
 _OPENNESS_SLACK = 0.02
 _COARSE_CELL = 0.16
+# Openness of vertices that may be seen, and reference units.
+_SEEN_FROM_OUTSIDE = 0.10
+_TUCK = 0.09
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +79,8 @@ class HeadModel:
         expressions: (52, V * 3) float32.
         expression_names: (52,) names in order.
         landmark_indices: (68,) vertices of `fine`.
+        tuck: (V,) how far the walls of mouth and nostrils are drawn back, so that no shape makes
+            them come through the skin before them; 0 on all that is seen.
         eye_center: (3,) of the eye with x > 0.
         eye_radius: Reference units.
         skull_corners: (AZIMUTHS, ELEVATIONS, 3) vertices of `fine` around each place of the skull
@@ -90,6 +95,7 @@ class HeadModel:
     expressions: np.ndarray
     expression_names: tuple[str, ...]
     landmark_indices: np.ndarray
+    tuck: np.ndarray
     eye_center: np.ndarray
     eye_radius: float
     skull_corners: np.ndarray
@@ -108,7 +114,9 @@ class HeadModel:
         flat = self.fine.mean.reshape(-1).copy()
         _add_components(identity.astype(np.float32), self.identities, flat)
         _add_components(expression.astype(np.float32), self.expressions, flat)
-        return flat.reshape(-1, 3).astype(np.float64)
+        vertices: np.ndarray = flat.reshape(-1, 3).astype(np.float64)
+        vertices[:, 2] += self.tuck
+        return vertices
 
     def skull(self, vertices: np.ndarray) -> np.ndarray:
         """(AZIMUTHS, ELEVATIONS, 3) points of a person's skull, from the fine vertices."""
@@ -284,6 +292,15 @@ def _mound(
     return mound
 
 
+def _tuck(fine: HeadMesh, is_eye: np.ndarray) -> np.ndarray:
+    """(V,) see `HeadModel`."""
+    outside = np.maximum(fine.masks["lips"], fine.masks["eyelids"])
+    hidden = np.clip(1 - fine.openness / _SEEN_FROM_OUTSIDE, 0, 1) * np.clip(1 - 4 * outside, 0, 1)
+    at_front = fine.mean[:, 2] < -0.30
+    tuck: np.ndarray = _TUCK * hidden * (at_front & ~is_eye & ~fine.is_tongue)
+    return tuck.astype(np.float64)
+
+
 def _coarse_vertices(
     mean: np.ndarray, is_eye: np.ndarray, is_tongue: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -353,6 +370,7 @@ def default_head_model() -> HeadModel:
         expressions.reshape(len(expressions), -1),
         names,
         landmark_indices,
+        _tuck(fine, is_eye),
         eye_center,
         float(np.linalg.norm(eye - eye_center, axis=1).mean()),
         *skull,

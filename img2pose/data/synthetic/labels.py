@@ -13,7 +13,7 @@ from img2pose.geometry import boxes_from_points
 
 LABEL_SOURCE = "synthetic"
 # A face of which less than this is seen is nowhere in the picture.
-_SEEN_AT_ALL = 0.02
+_SEEN_AT_ALL = 0.08
 
 
 def face_boxes(faces: tuple[SyntheticFace, ...], size_hw: tuple[int, int]) -> np.ndarray:

@@ -188,6 +188,12 @@ def draw_layout(rng: np.random.Generator, settings: SyntheticSettings) -> Layout
             # Somebody in the background.
             count = 2
             sizes = np.append(sizes, sizes[0] * rng.uniform(0.15, 0.5))
+    rows = np.full(count, np.nan)
+    if count > 2 and rng.uniform() < 0.8:
+        # Who stands behind looks over the heads of those before: the small ones are higher up.
+        sizes = np.sort(sizes)
+        middle, spread = (rng.uniform(0.35, 0.55), 0.13) if kind == "group" else (0.5, 0.25)
+        rows = np.clip(np.sort(rng.normal(middle, spread, count)), 0.05, 0.95)
     heads: list[HeadPlace] = []
     taken: list[tuple[float, float, float]] = []
     line = rng.uniform(0.3, 0.6)
@@ -200,6 +206,8 @@ def draw_layout(rng: np.random.Generator, settings: SyntheticSettings) -> Layout
                 u, v = rng.uniform(0.06, 0.94), rng.normal(line, 0.13)
             else:
                 u, v = rng.uniform(0.02, 0.98), rng.uniform(0.05, 0.95)
+            if not math.isnan(rows[number]):
+                v = rows[number] + rng.normal(0, 0.03)
             x, y = u * width, v * height
             if all(
                 math.hypot(x - tx, 0.8 * (y - ty)) > _APART * 0.5 * (pixels + size) * 1.25

@@ -10,14 +10,12 @@ import cv2
 import numpy as np
 
 from img2pose.data.synthetic.backgrounds import folder_background, made_up_background
-from img2pose.data.synthetic.body import arm_parts
 from img2pose.data.synthetic.camera import photographed
+from img2pose.data.synthetic.clutter import draw_clutter
 from img2pose.data.synthetic.figures import make_figure
 from img2pose.data.synthetic.head_model import default_head_model
-from img2pose.data.synthetic.identities import draw_person
-from img2pose.data.synthetic.layout import FACE_HEIGHT, HeadPlace, Layout, draw_layout
+from img2pose.data.synthetic.layout import HeadPlace, Layout, draw_layout
 from img2pose.data.synthetic.lighting import draw_illumination
-from img2pose.data.synthetic.parts import Figure
 from img2pose.data.synthetic.rendering import (
     PlacedFigure,
     Rendered,
@@ -138,34 +136,11 @@ def make_picture(
         )
         placed.append(PlacedFigure(figure, head.rotation, head.translation, head.pixels * scale))
         landmarks.append(points)
-    if layout.kind == "negative" and rng.uniform() < 0.5:
-        placed += _limbs(rng, settings, layout.focal)
+    placed += draw_clutter(rng, settings, layout)
     scene = render(placed, background, sample_intrinsics(camera, scale), light)
     faces, brightness = _faces(scene, layout, landmarks, camera, assumed)
     pixels, quality = photographed(rng, scene.picture, settings.size_hw, brightness)
     return SyntheticPicture(pixels, quality, faces, layout.kind, light.name, layout.focal)
-
-
-def _limbs(
-    rng: np.random.Generator, settings: SyntheticSettings, focal: float
-) -> list[PlacedFigure]:
-    """Arms and hands without anybody: skin that is no face."""
-    model = default_head_model()
-    height, width = settings.size_hw
-    result = []
-    for _ in range(int(rng.integers(1, 4))):
-        person = draw_person(rng, model)
-        parts = arm_parts(person, rng, raised=bool(rng.uniform() < 0.5))
-        if not parts:
-            continue
-        pixels = rng.uniform(0.1, 0.6) * min(height, width)
-        depth = focal * (height + width) * FACE_HEIGHT / pixels
-        place = np.array([rng.uniform(-0.25, 0.25), rng.uniform(-0.35, 0.25), 1.0]) * depth / focal
-        place[2] = depth
-        turn = np.linalg.qr(rng.normal(0, 1, (3, 3)))[0]
-        turn *= np.sign(np.linalg.det(turn))
-        result.append(PlacedFigure(Figure(tuple(parts)), turn, place, pixels))
-    return result
 
 
 def _faces(

@@ -498,7 +498,7 @@ def shade(
                 if cosine < -0.25:
                     continue
                 visible = cave
-                if light == 0 and has_shadow[figure] and cosine > -0.1:
+                if light == 0 and has_shadow[figure]:
                     # A step off the surface keeps it out of its own shadow.
                     visible *= _shadow(
                         shadow_maps,
