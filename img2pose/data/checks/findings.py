@@ -103,7 +103,8 @@ CHECKS: dict[str, Check] = {
     "pose_invalid": _error("the stored pose is behind the camera, or only one of the two is known"),
     "pose_off_landmarks": _error("the stored pose projects far from the stored landmarks"),
     "pose_differs_from_refit": _warning(
-        "the stored rotation differs from a fit to the stored landmarks (300W-LP's own angles do)"
+        "the stored rotation differs from a fit to the stored landmarks (300W-LP's own angles do,"
+        " and exact poses that annotations carry)"
     ),
     "box_pose_wrong": _error("the pose in the box contradicts the pose in the image"),
     "box_pose_inexact": _warning(

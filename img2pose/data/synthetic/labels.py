@@ -14,6 +14,8 @@ from img2pose.geometry import boxes_from_points
 LABEL_SOURCE = "synthetic"
 # A face of which less than this is seen is nowhere in the picture.
 _SEEN_AT_ALL = 0.08
+# Of the landmarks of a face that counts, so many are in the picture.
+_LEAST_INSIDE = 0.7
 
 
 def face_boxes(faces: tuple[SyntheticFace, ...], size_hw: tuple[int, int]) -> np.ndarray:
@@ -37,10 +39,12 @@ def annotation_of(
     """
     boxes = face_boxes(picture.faces, settings.size_hw)
     extent = boxes[:, 2:] - boxes[:, :2]
+    limits = np.array(settings.size_hw[::-1])
     kept, counting = [], []
     for face, size in zip(picture.faces, extent, strict=True):
+        inside = ((face.landmarks >= 0) & (face.landmarks <= limits)).all(axis=1).mean()
         counts = face.visibility >= settings.min_visible and size.max() >= settings.min_face
-        counts = counts and size.min() >= 1
+        counts = counts and size.min() >= 1 and inside >= _LEAST_INSIDE
         there = face.visibility >= _SEEN_AT_ALL and size.min() >= 1
         kept.append(counts or (there and settings.hidden_faces != "left_out"))
         counting.append(counts or settings.hidden_faces == "posed")

@@ -30,7 +30,8 @@ class SyntheticSettings:
             log-uniformly for `focal_share` of the pictures; 1 for the others.
         focal_share: See there.
         min_face: Pixels of a face's box, the longer side; smaller ones do not count as labelled.
-        min_visible: Share of a face that must be seen for it to count as labelled.
+        min_visible: Share of a face that must be seen for it to count as labelled; besides, seven
+            in ten of its landmarks must lie in the picture.
         hidden_faces: What the annotation says of faces that do not count: `unposed` lists them
             without landmarks, so that training paints them black where no labelled face is; `posed`
             labels them like others; `left_out` does not list them, so that they are background.

@@ -160,6 +160,9 @@ def box(center: np.ndarray, half: np.ndarray) -> Surface:
             corners[..., axis] = sign
             corners[..., others[0]] = np.array([[-1, 1], [-1, 1]])
             corners[..., others[1]] = np.array([[-1, -1], [1, 1]])
-            faces.append((corners.reshape(-1, 3), grid_triangles(2, 2)))
+            triangles = grid_triangles(2, 2)
+            # Clockwise seen from outside on each side.
+            turned = (axis == 1) != (sign > 0)
+            faces.append((corners.reshape(-1, 3), triangles[:, ::-1] if turned else triangles))
     vertices, triangles = joined(faces)
     return np.asarray(center) + vertices * np.asarray(half), triangles

@@ -242,6 +242,18 @@ def test_faces_that_do_not_count_are_as_the_settings_say() -> None:
             assert share >= settings.min_visible
 
 
+def test_a_face_mostly_outside_does_not_count(pictures: list[SyntheticPicture]) -> None:
+    (face, *_) = next(picture for picture in pictures if picture.faces).faces
+    edge = np.percentile(face.landmarks[:, 0], [20, 50])
+    counts = []
+    for left in edge:
+        moved = replace(face, landmarks=face.landmarks - [left, 0], visibility=0.9)
+        picture = replace(pictures[0], faces=(moved,))
+        (pose,) = annotation_of(picture, SMALL, "a.jpg").poses
+        counts.append(pose is not None)
+    assert counts == [True, False]
+
+
 def test_settings_refuse_what_makes_no_sense() -> None:
     settings = replace(SMALL, pairs=0.1)
     for name, value in (
