@@ -92,6 +92,27 @@ def test_head_angles_replace_the_rotation_only(
     np.testing.assert_array_equal(labels.poses_in_image[0], without.poses_in_image[0])
 
 
+@pytest.mark.parametrize("pose_camera", POSE_CAMERAS)
+def test_carried_poses_are_the_labels_unless_all_are_to_be_fitted(
+    references: PoseReferences, pose_camera: PoseCamera
+) -> None:
+    points = projected(references.points_68)
+    plain = annotation_of(points, points, np.full((5, 2), -1.0), points)
+    other = POSE + [0.3, 0, 0, 1, 0, 2]
+    given = dataclasses.replace(plain, poses=(None, other, other, None))
+    without = fit_labels(plain, SIZE_HW, references, pose_camera)
+    exact = fit_labels(given, SIZE_HW, references, pose_camera)
+    for face in (1, 2):
+        np.testing.assert_array_equal(exact.poses_in_image[face], other)
+    for face in (0, 3):
+        np.testing.assert_array_equal(exact.poses_in_image[face], without.poses_in_image[face])
+    in_box = pose_image_to_box(exact.poses_in_image, exact.boxes_xyxy, image_intrinsics(*SIZE_HW))
+    np.testing.assert_allclose(exact.poses_in_box, in_box, atol=1e-9)
+    fitted = fit_labels(given, SIZE_HW, references, pose_camera, "fitted")
+    np.testing.assert_array_equal(fitted.poses_in_image, without.poses_in_image)
+    assert not has_pose(fitted.poses_in_image)[2]
+
+
 def test_faces_without_pose_keep_their_place_and_faces_without_area_go(
     references: PoseReferences,
 ) -> None:
