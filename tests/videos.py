@@ -42,7 +42,11 @@ def pans_over(
             ]
         )
         yield cv2.warpAffine(
-            picture, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            picture,
+            matrix,
+            (width, height),
+            flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
         )
 
 
@@ -93,9 +97,11 @@ def write_video(
         if sound is not None:
             wave = np.sin(2 * np.pi * 440 / 48000 * np.arange(round(48000 * sound_s)))
             samples = (8000 * wave).astype(np.int16)[None]
-            audio = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
-            audio.sample_rate, audio.pts = 48000, 0
-            container.mux(sound.encode(audio))
+            for start in range(0, samples.shape[1], 1024):
+                part = np.ascontiguousarray(samples[:, start : start + 1024])
+                audio = av.AudioFrame.from_ndarray(part, format="s16", layout="mono")
+                audio.sample_rate, audio.pts = 48000, start
+                container.mux(sound.encode(audio))
             container.mux(sound.encode())
     return path
 

@@ -25,6 +25,7 @@ from img2pose.cli.prediction_arguments import file_sha256, model_provenance
 from img2pose.cli.render import parse_intrinsics
 from img2pose.errors import InputError
 from img2pose.files import check_output_folder
+from img2pose.inference.detector import Detector
 from img2pose.inference.video.records import FrameFaces
 from img2pose.inference.video.results import VideoFiles
 from img2pose.inference.video.smoothing import SmoothingSettings
@@ -268,12 +269,15 @@ def _warn_of_mesh(references: PoseReferences, drawings: Sequence[str]) -> None:
 
 
 def _process(
-    args: argparse.Namespace, source: FrameSource, drawings: Sequence[str], files: VideoFiles
+    args: argparse.Namespace,
+    source: FrameSource,
+    detector: Detector,
+    camera: np.ndarray | None,
+    drawings: Sequence[str],
+    files: VideoFiles,
 ) -> VideoSummary:
     from img2pose.inference.video.processing import Following, process_video
 
-    camera = None if args.intrinsics is None else parse_intrinsics(args.intrinsics)
-    detector = load_detector(args, score_threshold=args.score_threshold)
     _warn_of_mesh(detector.references, drawings)
     expected = [number for number in (source.expected_frames, args.max_frames) if number]
     with (
@@ -324,6 +328,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; see `--help`."""
     args = build_parser().parse_args(argv)
     drawings = parse_drawings(args.draw)
+    camera = None if args.intrinsics is None else parse_intrinsics(args.intrinsics)
     _check_numbers(args)
     output = Path(args.output_path)
     check_output_folder(output)
@@ -339,17 +344,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             suffix = suffix_for_sounds(sounds)
         files = VideoFiles.of(output, source.name, suffix)
         provenance = _faces_provenance(args, source, tracking, smoothing)
-        done = files.begin(
-            provenance,
-            {"draw": drawings, "frames_each_segment": FRAMES_EACH_SEGMENT},
-            overwrite=args.overwrite,
-            repeatable=not source.is_live,
+        drawing = {"draw": drawings, "frames_each_segment": FRAMES_EACH_SEGMENT}
+        done = files.finished(
+            provenance, drawing, overwrite=args.overwrite, repeatable=not source.is_live
         )
         if done is not None:
             log.info("%s: complete already", files.run)
             _say(done, files)
             return 0
-        found = _process(args, source, drawings, files)
+        detector = load_detector(args, score_threshold=args.score_threshold)
+        files.begin(provenance, drawing, overwrite=args.overwrite)
+        found = _process(args, source, detector, camera, drawings, files)
     summary = {
         "source": provenance["source"],
         "frames": found.frames,

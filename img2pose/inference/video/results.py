@@ -48,7 +48,7 @@ class VideoFiles:
             folder / f"{name}_segments",
         )
 
-    def begin(
+    def finished(
         self,
         faces: Mapping[str, Any],
         drawing: Mapping[str, Any],
@@ -56,41 +56,57 @@ class VideoFiles:
         overwrite: bool,
         repeatable: bool,
     ) -> dict[str, Any] | None:
-        """Makes ready for a run or for going on with one that was stopped.
+        """Looks at what is there; writes nothing.
 
         Args:
-            faces: What the lines depend on, as JSON has it.
+            faces: What the lines depend on.
             drawing: What the video depends on besides.
-            overwrite: Throw away what is there.
-            repeatable: Whether the source can be read again; results of others are never gone on
-                with.
+            overwrite: What is there does not count.
+            repeatable: Whether the source can be read again; a recording is never gone on with.
 
         Returns:
             What came of a run that is complete; None where there is something to do.
 
         Raises:
             InputError: There are results of something else.
+        """
+        found = None if overwrite else self._read()
+        if found is None:
+            if self.lines.exists() and not overwrite:
+                raise InputError(f"{self.lines}: is there, but not {self.run.name}; {_REMEDY}")
+            return None
+        if not repeatable:
+            raise InputError(f"{self.run}: tells of a recording that is there; {_REMEDY}")
+        was, now = found["faces"], _as_json(faces)
+        others = sorted(name for name in {*was, *now} if was.get(name) != now.get(name))
+        if others:
+            raise InputError(f"{self.run}: made with other {', '.join(others)}; {_REMEDY}")
+        files_there = all(path.is_file() for path in (self.lines, self.video) if path)
+        if not files_there or found["drawing"] != _as_json(drawing):
+            return None
+        summary: dict[str, Any] | None = found["summary"]
+        return summary
+
+    def begin(
+        self, faces: Mapping[str, Any], drawing: Mapping[str, Any], *, overwrite: bool
+    ) -> None:
+        """Makes ready for a run, or for going on with what `finished` found unfinished.
+
+        Args:
+            faces: See `finished`.
+            drawing: The same.
+            overwrite: Throw away what is there.
+
+        Raises:
             OutputError: The disk is full, for example.
         """
         found = None if overwrite else self._read()
-        if found is not None and not repeatable:
-            raise InputError(f"{self.run}: tells of a recording that is there; {_REMEDY}")
-        if found is None and not overwrite and self.lines.exists():
-            raise InputError(f"{self.lines}: is there, but not {self.run.name}; {_REMEDY}")
-        entries = json.loads(json.dumps({"faces": dict(faces), "drawing": dict(drawing)}))
-        if found is not None:
-            self._check_same(found["faces"], entries["faces"])
-            redrawn = found["drawing"] != entries["drawing"]
-            files_there = all(path.is_file() for path in (self.lines, self.video) if path)
-            if found["summary"] is not None and files_there and not redrawn:
-                summary: dict[str, Any] = found["summary"]
-                return summary
-        if overwrite:
-            self.lines.unlink(missing_ok=True)
-        if overwrite or (found is not None and redrawn):
-            shutil.rmtree(self.segments, ignore_errors=True)
-        self._write(entries, None)
-        return None
+        with told_when_unwritable(self.run):
+            if overwrite:
+                self.lines.unlink(missing_ok=True)
+            if found is None or found["drawing"] != _as_json(drawing):
+                shutil.rmtree(self.segments, ignore_errors=True)
+            self._write(faces, drawing, None)
 
     def complete(self, summary: Mapping[str, Any]) -> None:
         """Notes what came of the run.
@@ -98,15 +114,20 @@ class VideoFiles:
         Raises:
             OutputError: The disk is full, for example.
         """
-        entries = self._read()
-        if entries is None:
+        found = self._read()
+        if found is None:
             raise InputError(f"{self.run}: is gone; give the same command again")
-        self._write(entries, summary)
-
-    def _write(self, entries: Mapping[str, Any], summary: Mapping[str, Any] | None) -> None:
-        kept = {name: entries[name] for name in ("faces", "drawing")}
         with told_when_unwritable(self.run):
-            write_json(self.run, {"format": _FORMAT, **kept, "summary": summary}, indent=1)
+            self._write(found["faces"], found["drawing"], summary)
+
+    def _write(
+        self,
+        faces: Mapping[str, Any],
+        drawing: Mapping[str, Any],
+        summary: Mapping[str, Any] | None,
+    ) -> None:
+        entries = {"format": _FORMAT, "faces": faces, "drawing": drawing, "summary": summary}
+        write_json(self.run, entries, indent=1)
 
     def _read(self) -> dict[str, Any] | None:
         try:
@@ -124,7 +145,8 @@ class VideoFiles:
             raise InputError(f"{self.run}: is no file of this command; {_REMEDY}")
         return run
 
-    def _check_same(self, was: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-        others = sorted(name for name in {*was, *now} if was.get(name) != now.get(name))
-        if others:
-            raise InputError(f"{self.run}: made with other {', '.join(others)}; {_REMEDY}")
+
+def _as_json(values: Mapping[str, Any]) -> dict[str, Any]:
+    """As they are once they were written and read."""
+    read: dict[str, Any] = json.loads(json.dumps(dict(values)))
+    return read

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias, cast
 
 import av
 import numpy as np
+from av.codec.codec import UnknownCodecError
 from av.codec.context import Flags
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
@@ -39,7 +40,7 @@ def _encoder() -> tuple[str, dict[str, str]]:
     for name, options in (("libx264", _X264_OPTIONS), ("h264", {"bf": "0"})):
         try:
             av.Codec(name, "w")
-        except av.FFmpegError:
+        except UnknownCodecError:
             continue
         return name, options
     raise InputError(

@@ -78,13 +78,13 @@ def test_distances_are_smoothed_by_their_ratio() -> None:
 
 def test_trembling_is_reduced_and_a_turn_is_followed() -> None:
     rng = np.random.default_rng(0)
-    noise = rng.normal(0, 1, (150, 6)) * [0.03, 0.03, 0.03, 0.02, 0.02, 0.3]
-    still = np.tile([0.1, 0.2, 0, 0.5, 0.1, 8.0], (150, 1))
+    noise = rng.normal(0, 1, (90, 6)) * [0.03, 0.03, 0.03, 0.02, 0.02, 0.3]
+    still = np.tile([0.1, 0.2, 0, 0.5, 0.1, 8.0], (90, 1))
     trembling = angles(still + noise, still)[30:].mean()
     assert angles(smoothed_series(still + noise), still)[30:].mean() < 0.5 * trembling
     # A turn of 90 degrees within a second.
     turn = still.copy()
-    turn[:, 1] = np.clip(np.arange(150) * STEP_S - 2, 0, 1) * math.pi / 2
+    turn[:, 1] = np.clip(np.arange(90) * STEP_S - 1, 0, 1) * math.pi / 2
     slow, quick = (
         angles(smoothed_series(turn + noise, chosen), turn).max()
         for chosen in (REST, SmoothingSettings())

@@ -65,7 +65,9 @@ def test_a_variable_rate_is_kept(tmp_path: Path, suffix: str) -> None:
         tmp_path / f"a.{suffix}", moving_square(8), ticks=ticks, time_base=Fraction(1, 1000)
     )
     frames, source = frames_of(path)
-    assert [frame.ticks * source.time_base for frame in frames] == [Fraction(t, 1000) for t in ticks]
+    assert [frame.ticks * source.time_base for frame in frames] == [
+        Fraction(t, 1000) for t in ticks
+    ]
 
 
 def test_times_begin_with_the_first_frame(tmp_path: Path) -> None:
