@@ -21,6 +21,7 @@ from img2pose.cli.model_arguments import (
     add_score_threshold_argument,
     load_detector,
 )
+from img2pose.cli.parsers import command_parser, print_results
 from img2pose.cli.prediction_arguments import file_sha256, model_provenance
 from img2pose.cli.render import parse_intrinsics
 from img2pose.errors import InputError
@@ -66,16 +67,17 @@ _NEED_MESH = ("overlay", "wireframe", "dense", "landmarks")
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line's flags."""
-    parser = argparse.ArgumentParser(
-        description="Find the faces of a video and their poses. Writes NAME_faces.jsonl, a line a"
-        " frame with its time and faces (score, box, pose, Euler angles, and if asked for track and"
-        " smoothed pose), NAME_faces.mp4, the annotated video with the sound of the original"
-        " (.mkv where MP4 cannot take that sound), and NAME_run.json, what they were made with."
-        " A run that was stopped goes on when the same command is given again, and its results are"
-        " those of a run that was not. A camera or stream is recorded until Ctrl-C, --max_frames or"
-        " its end. Needs PyAV: pip install '.[video]'.",
-        epilog="example: python scripts/run_video.py party.mp4 --checkpoint"
-        " workspace/helen_scratch/best.pth --output_path out --track --smooth --batch_size 8",
+    parser = command_parser(
+        "scripts/run_video.py",
+        "Find the faces of a video and their poses. Writes NAME_faces.jsonl, a line a frame with"
+        " its time and faces (score, box, pose, Euler angles, and if asked for track and smoothed"
+        " pose), NAME_faces.mp4, the annotated video with the sound of the original (.mkv where"
+        " MP4 cannot take that sound), and NAME_run.json, what they were made with. A run that was"
+        " stopped goes on when the same command is given again, and its results are those of a run"
+        " that was not. A camera or stream is recorded, without sound, until Ctrl-C, --max_frames"
+        " or its end. Needs PyAV: pip install '.[video]'.",
+        "party.mp4 --checkpoint best.pth --output_path out --track --smooth --batch_size 8",
+        "0 --checkpoint best.pth --output_path out --max_frames 900 --draw overlay",
     )
     parser.add_argument(
         "source", metavar="VIDEO", help="file, URL of a stream, or number of a camera (0 is first)"
@@ -306,7 +308,12 @@ def _process(
         )
 
 
-def _say(summary: Mapping[str, Any], files: VideoFiles) -> None:
+def _say(
+    args: argparse.Namespace,
+    files: VideoFiles,
+    summary: Mapping[str, Any],
+    frames_per_second: float | None = None,
+) -> None:
     if summary["ended_early"]:
         log.warning(
             "%s: ends after frame %d, %s; what came before is kept",
@@ -314,13 +321,13 @@ def _say(summary: Mapping[str, Any], files: VideoFiles) -> None:
             summary["frames"],
             summary["ended_early"],
         )
-    print(f"frames: {summary['frames']}")
-    print(f"faces: {summary['faces']}")
-    if summary["tracks"] is not None:
-        print(f"tracks: {summary['tracks']}")
-    print(f"results: {files.lines}")
-    if files.video is not None:
-        print(f"video: {files.video}")
+    results = {name: summary[name] for name in ("frames", "faces", "tracks", "seconds")}
+    results |= {"results": str(files.lines), "video": files.video and str(files.video)}
+    results["frames_per_second"] = frames_per_second and round(frames_per_second, 2)
+    if args.json:
+        print_results(args, results | {"ended_early": summary["ended_early"]})
+    else:
+        print_results(args, {k: v for k, v in results.items() if v is not None})
 
 
 @exit_code_from_errors
@@ -350,7 +357,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         if done is not None:
             log.info("%s: complete already", files.run)
-            _say(done, files)
+            _say(args, files, done)
             return 0
         detector = load_detector(args, score_threshold=args.score_threshold)
         files.begin(provenance, drawing, overwrite=args.overwrite)
@@ -364,7 +371,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         "ended_early": found.ended_early,
     }
     files.complete(summary)
-    _say(summary, files)
-    if found.detected_frames:
-        print(f"frames_per_second: {found.detected_frames / found.wall_s:.2f}")
+    speed = found.detected_frames / found.wall_s if found.detected_frames else None
+    _say(args, files, summary, speed)
     return 0

@@ -87,7 +87,7 @@ def test_each_frame_gets_a_line_and_is_drawn(
     faces = sum(len(entry["faces"]) for entry in entries)
     tracks = {face["track"] for entry in entries for face in entry["faces"]}
     assert out.startswith(f"frames: {FRAMES}\nfaces: {faces}\ntracks: {len(tracks)}\n")
-    assert "frames_per_second: " in out
+    assert "frames per second: " in out
     assert json.loads(Path("out/a_run.json").read_text())["summary"]["ended_early"] is None
 
 
@@ -144,7 +144,7 @@ def test_what_is_complete_is_left_alone(
     assert results("out") == before
     again = capsys.readouterr().out
     assert told.startswith(again)
-    assert "frames_per_second" not in again
+    assert "frames per second" not in again
 
 
 def test_other_drawings_need_no_detection(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,8 +167,11 @@ def test_each_drawing_is_seen(folder: Path, name: str) -> None:
     assert changed > 0.01
 
 
-def test_without_a_video_nothing_is_drawn(folder: Path) -> None:
-    assert video("--draw", "none") == 0
+def test_without_a_video_nothing_is_drawn(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert video("--draw", "none", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["frames"], told["video"], told["tracks"]) == (FRAMES, None, None)
+    assert told["faces"] == sum(len(entry["faces"]) for entry in lines())
     assert set(results("out")) == {"a_faces.jsonl", "a_run.json"}
     assert len(lines()) == FRAMES
 
