@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import shlex
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +12,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from img2pose.cli.command_line import command_line
+from img2pose.cli.evaluation_summary import evaluation_summary
 from img2pose.cli.model_arguments import add_model_arguments, load_detector
 from img2pose.cli.prediction_arguments import add_prediction_arguments, predictions_for
 from img2pose.distributed import Processes, joined_processes
@@ -41,15 +40,13 @@ from img2pose.evaluation.head_sets import (
 from img2pose.evaluation.pictures import PictureFiles
 from img2pose.evaluation.predicting import Predictor
 from img2pose.evaluation.predictions import ModelNotes, PredictionCache
-from img2pose.evaluation.report import Plot, Report, Summary, Table, write_report
-from img2pose.files import check_output_folder, replace_when_complete, told_when_unwritable
+from img2pose.evaluation.report import Report, Table, write_report
+from img2pose.files import check_output_folder, told_when_unwritable, write_bytes, write_csv
 from img2pose.images import read_image
-from img2pose.versions import package_versions
 
 # Proposals a level before suppression, and an image after it.
 DETECTION: Mapping[str, Any] = {"rpn_pre_nms_test": 500, "rpn_post_nms_test": 10}
 MAX_SIZE = 1400
-_SHOWN_SETTINGS = ("min_size", "max_size", "inference_profile", "match_published", *DETECTION)
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,12 @@ def add_head_pose_arguments(parser: argparse.ArgumentParser, min_size: int) -> N
         help="leave out pictures that are damaged or whose labels cannot be used, and say which,"
         " instead of stopping; every picture is then decoded once more, first",
     )
-    add_model_arguments(parser)
+    add_model_arguments(
+        parser,
+        min_size_help="shorter side that pictures are resized to (default: the protocol's,"
+        " %(default)s)",
+        max_size_help="longest longer side of these (default: %(default)s)",
+    )
     add_prediction_arguments(parser)
     parser.set_defaults(min_size=str(min_size), max_size=str(MAX_SIZE))
 
@@ -108,7 +110,8 @@ def run_head_pose_evaluation(
         InputError: Bad input.
         OutputError: The results cannot be written.
     """
-    command = shlex.join([f"scripts/{benchmark.script}", *(sys.argv[1:] if argv is None else argv)])
+    began = time.perf_counter()
+    command = command_line(f"scripts/{benchmark.script}", argv)
     with joined_processes() as processes:
         with processes.one_error():
             check_output_folder(args.output_path)
@@ -118,7 +121,7 @@ def run_head_pose_evaluation(
                 heads = without_unreadable_pictures(heads, names)
         cache, model = _predict(args, heads, processes)
     if processes.is_main:
-        _write_results(args, benchmark, heads, cache, model, command)
+        _write_results(args, benchmark, heads, cache, model, command, began)
     return 0
 
 
@@ -148,8 +151,8 @@ def _write_results(
     cache: PredictionCache,
     model: ModelNotes,
     command: str,
+    began: float,
 ) -> None:
-    began = time.perf_counter()
     references = model.references
     truths, left_out = fit_truths(heads, references)
     found = {name: cache[name].as_detections() for name in heads.images}
@@ -158,38 +161,28 @@ def _write_results(
     cases = worst_cases(
         judged, lambda name: read_image(heads.images[name], upright=False), references
     )
-    seconds = {**cache.inference_seconds(), "scoring": time.perf_counter() - began}
     protocol = _protocol(benchmark, args, heads)
-    summary = Summary(
+    summary = evaluation_summary(
+        args,
+        cache,
+        model,
         figures=judged.summary.to_dict() | {"found_at_iou_50": judged.found_at_iou_50},
         protocol=protocol,
         data={
             "name": benchmark.name,
-            "dataset_path": args.dataset_path,
-            "pictures": len(heads.images),
-            "images_sha256": cache.provenance["images_sha256"],
             "truth_sha256": heads.truth_sha256,
             "left_out": _counted(left_out) | dict(heads.counts),
         },
-        model={
-            "checkpoint": args.checkpoint,
-            "checkpoint_sha256": cache.provenance["checkpoint_sha256"],
-            "references_sha256": model.references.sha256,
-            **{name: model.config[name] for name in _SHOWN_SETTINGS},
-            "lowest_score": model.score_threshold,
-            "device": model.device,
-            "predicted_with": ", ".join(f"{name} {v}" for name, v in model.versions.items()),
-        },
+        settings=DETECTION,
         command=command,
-        seconds=seconds,
-        versions=package_versions(),
+        seconds=time.perf_counter() - began,
     )
     output = Path(args.output_path)
     left_out_by_reason = left_out_table(left_out, heads.counts)
     report = Report(
         f"Head poses: {benchmark.name}",
         f"{args.checkpoint} on {args.dataset_path}",
-        _key_figures(judged, seconds),
+        _key_figures(judged, summary.seconds),
         report_sections(
             judged,
             benchmark.published,
@@ -201,17 +194,18 @@ def _write_results(
         summary.facts(),
     )
     with told_when_unwritable(output):
-        _write_table(output / "faces.csv", judged.rows())
-        _write_table(
+        faces = judged.rows()
+        write_csv(output / "faces.csv", list(faces[0]), (face.values() for face in faces))
+        write_csv(
             output / "left_out.csv",
-            [{"image": o.image, "reason": o.reason, "detail": o.detail} for o in left_out],
             ("image", "reason", "detail"),
+            ((head.image, head.reason, head.detail) for head in left_out),
         )
         for name, plot in plots.items():
-            _write_plot(output / f"{name}.png", plot)
+            write_bytes(output / f"{name}.png", plot.png)
     write_report(output / "report.html", report)
     summary.write(output / "summary.json")
-    _print_figures(benchmark, judged, left_out_by_reason, seconds)
+    _print_figures(benchmark, judged, left_out_by_reason, summary.seconds)
     print(f"results: {output}")
 
 
@@ -229,8 +223,8 @@ def _protocol(benchmark: HeadBenchmark, args: argparse.Namespace, heads: HeadSet
         "detections": f"all with a score above {LOWEST_SCORE}, as published",
         **heads.protocol,
         **PROTOCOL,
-        "seconds": "of a prediction, without reading the picture, in batches of"
-        f" {args.batch_size}, as measured when it was made",
+        "seconds": "of a prediction, in batches of"
+        f" {args.batch_size}, as measured when it was made; pictures are read meanwhile",
     }
 
 
@@ -249,22 +243,8 @@ def _key_figures(judged: JudgedHeads, seconds: Mapping[str, float | None]) -> li
             ("geodesic error, found (deg)", f"{only.rotation_deg_mean:.3f}"),
         ]
     if only.landmarks_by_box is not None:
-        figures.append(("landmark error, found", f"{only.landmarks_by_box.mean:.4f}"))
+        figures.append(("landmark error, found (of the box)", f"{only.landmarks_by_box.mean:.4f}"))
     return [*figures, ("milliseconds a picture, median", _median_milliseconds(seconds))]
-
-
-def _write_table(
-    path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None
-) -> None:
-    with replace_when_complete(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns or list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _write_plot(path: Path, plot: Plot) -> None:
-    with replace_when_complete(path) as part:
-        part.write_bytes(plot.png)
 
 
 def _print_table(table: Table) -> None:
@@ -287,9 +267,10 @@ def _print_figures(
     seconds: Mapping[str, float | None],
 ) -> None:
     summary = judged.summary
+    at_iou = judged.found_at_iou_50
     print(
-        f"{benchmark.name}: {summary.faces} faces, {summary.missed} not found,"
-        f" {judged.found_at_iou_50 if judged.found_at_iou_50 is not None else '-'} found at IoU 0.5"
+        f"{benchmark.name}: {summary.faces} faces, {summary.missed} not found"
+        + ("" if at_iou is None else f", {at_iou} found at IoU 0.5")
     )
     for table in (
         angle_table(summary, benchmark.published),

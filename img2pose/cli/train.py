@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
 
+from img2pose.cli.command_line import command_line
 from img2pose.cli.exit_codes import exit_code_from_errors
 from img2pose.cli.model_arguments import set_threads
 from img2pose.config import TrainConfig, read_config, values_from_assignments
@@ -94,7 +94,7 @@ def overrides_from_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Trains; returns the exit code."""
     arguments = _parser().parse_args(argv)
-    command = shlex.join(["train.py", *(sys.argv[1:] if argv is None else argv)])
+    command = command_line("train.py", argv)
     with joined_processes(required=arguments.distributed) as processes:
         try:
             with processes.one_error():
