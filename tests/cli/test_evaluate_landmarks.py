@@ -230,6 +230,15 @@ def test_bad_input_is_named_in_one_line_and_leaves_nothing(
     assert sorted(folder.rglob("*")) == before
 
 
+def test_a_table_that_cannot_be_written_is_told_in_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("out/faces.csv").mkdir(parents=True)
+    assert main([*FLAGS, *LIST]) == 1
+    assert capsys.readouterr().err.rstrip().splitlines()[-1].startswith("error: out: cannot be")
+    assert not Path("out/summary.json").exists()
+
+
 def test_the_scripts_run(folder: Path) -> None:
     for script in ("evaluate_landmarks", "predict"):
         done = subprocess.run(
