@@ -117,7 +117,8 @@ def run_head_pose_evaluation(
             check_output_folder(args.output_path)
             heads = benchmark.read(args)
             if args.skip_bad:
-                names = tqdm(heads.images, desc="decoding", unit="image", disable=None)
+                quiet = None if processes.is_main else True
+                names = tqdm(heads.images, desc="decoding", unit="image", disable=quiet)
                 heads = without_unreadable_pictures(heads, names)
         cache, model = _predict(args, heads, processes)
     if processes.is_main:

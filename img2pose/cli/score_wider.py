@@ -24,7 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description="Score predictions on WIDER FACE's validation set: average precision on the"
         " easy, medium and hard faces, as fractions.",
-        epilog="example: python scripts/score_wider.py --predictions results/wider/predictions"
+        epilog="example: python scripts/score_wider.py --predictions results/wider/submission"
         " --ground_truth eval_tools/ground_truth",
     )
     parser.add_argument(

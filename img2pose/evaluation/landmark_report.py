@@ -42,6 +42,8 @@ _WORDS = {
     "_deg_mean_missed_as_90": ", mean with missed as 90 (degrees)",
     "_deg_mean": ", mean (degrees)",
     "_deg_median": ", median (degrees)",
+    "_mean": ", mean",
+    "_median": ", median",
 }
 
 

@@ -63,7 +63,7 @@ def predict_missing(
     """Predicts what the cache lacks; if it lacks nothing, no model is loaded.
 
     What was predicted before a stop, by a signal or by a picture that cannot be read, is kept. A
-    bar on stderr shows the progress and pictures a second.
+    bar on stderr shows the progress and pictures a second, of several processes the first one's.
 
     Args:
         load: Loads the model, if this process has anything to predict.
@@ -90,7 +90,15 @@ def predict_missing(
         if share or (processes.is_main and not has_notes):
             predictor = load()
             cache.note_model(predictor.model)
-            _predict(predictor, pictures, [numbers[name] for name in share], cache, batch_size)
+            _predict(
+                predictor,
+                pictures,
+                [numbers[name] for name in share],
+                cache,
+                batch_size,
+                # Several bars would overwrite each other.
+                show_progress=processes.is_main,
+            )
     if processes.are_several:
         # Nobody reads before everybody has written, nor goes on before everybody has read.
         notes = processes.gather(cache.model)[0]
@@ -144,13 +152,19 @@ def _predict(
     indices: Sequence[int],
     cache: PredictionCache,
     batch_size: int,
+    *,
+    show_progress: bool,
 ) -> None:
     starts = range(0, len(indices), batch_size)
     batches = [indices[start : start + batch_size] for start in starts]
     start = time.perf_counter()
     with (
         tqdm(
-            total=len(indices), desc="predicting", unit="image", disable=None, file=sys.stderr
+            total=len(indices),
+            desc="predicting",
+            unit="image",
+            disable=None if show_progress else True,
+            file=sys.stderr,
         ) as progress,
         closing(read_ahead(pictures, batches)) as batches_seen,
     ):
