@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from img2pose.cli.command_line import command_line
+from img2pose.cli.commands import command_line
 from img2pose.cli.evaluation_summary import evaluation_summary
 from img2pose.cli.exit_codes import exit_code_from_errors
 from img2pose.cli.model_arguments import (
@@ -18,6 +20,7 @@ from img2pose.cli.model_arguments import (
     add_score_threshold_argument,
     load_detector,
 )
+from img2pose.cli.parsers import command_parser, print_results
 from img2pose.cli.prediction_arguments import add_prediction_arguments, predictions_for
 from img2pose.data.labels import POSE_CAMERAS
 from img2pose.data.store import PoseStore
@@ -52,15 +55,20 @@ from img2pose.files import (
 from img2pose.references import PoseReferences
 from img2pose.visualization import contact_sheet
 
+_SCRIPT = "scripts/evaluate_landmarks.py"
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line's flags."""
-    parser = argparse.ArgumentParser(
-        description="Compare a model's faces with annotated landmarks: recall, false positives,"
+    parser = command_parser(
+        _SCRIPT,
+        "Compare a model's faces with annotated landmarks: recall, false positives,"
         " rotation and landmark errors. Writes report.html, summary.json and faces.csv (a row for"
         " each annotated face), with --sheet also contact_sheet.png. Predictions are kept: scoring"
         " them again, with another --score_threshold or --truth_camera, needs no model. torchrun"
         " shares the pictures among several processes.",
+        "--checkpoint best.pth --json_list lists/val.txt --dataset_path photographs"
+        " --output_path out/landmarks --sheet 12",
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
@@ -109,6 +117,10 @@ def _open_pictures(args: argparse.Namespace) -> PictureSource:
 def _write_sheet(path: Path, cells: Sequence[np.ndarray]) -> None:
     with replace_when_complete(path) as part:
         Image.fromarray(contact_sheet(cells, cell=SHEET_CELL)).save(part)
+
+
+def _command(argv: Sequence[str] | None) -> str:
+    return command_line(_SCRIPT, sys.argv[1:] if argv is None else argv)
 
 
 def _sheet_cells(
@@ -202,7 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "truth_camera": args.truth_camera,
         },
         settings={},
-        command=command_line("scripts/evaluate_landmarks.py", argv),
+        command=_command(argv),
         seconds=time.perf_counter() - began,
     )
     report = landmark_report(
@@ -223,6 +235,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             _write_sheet(output / "contact_sheet.png", cells)
     write_report(output / "report.html", report)
     summary.write(output / "summary.json")
-    print(_table(evaluation.summary))
-    print(f"results: {output}")
+    results = {**asdict(summary), "results": str(output)}
+    print_results(args, results, f"{_table(evaluation.summary)}\nresults: {output}")
     return 0

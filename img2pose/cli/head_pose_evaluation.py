@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from img2pose.cli.command_line import command_line
+from img2pose.cli.commands import command_line
 from img2pose.cli.evaluation_summary import evaluation_summary
 from img2pose.cli.model_arguments import add_model_arguments, load_detector
+from img2pose.cli.parsers import print_results
 from img2pose.cli.prediction_arguments import add_prediction_arguments, predictions_for
 from img2pose.distributed import Processes, joined_processes
 from img2pose.evaluation.evaluators import LOWEST_SCORE
@@ -55,7 +57,7 @@ class HeadBenchmark:
 
     Attributes:
         name: In the report.
-        script: The command's file.
+        script: The command's, as in `commands.COMMANDS`.
         min_size: Shorter side of its protocol in pixels.
         published: What img2pose's authors state.
         read: Reads the data set that the flags name.
@@ -111,7 +113,7 @@ def run_head_pose_evaluation(
         OutputError: The results cannot be written.
     """
     began = time.perf_counter()
-    command = command_line(f"scripts/{benchmark.script}", argv)
+    command = command_line(benchmark.script, sys.argv[1:] if argv is None else argv)
     with joined_processes() as processes:
         with processes.one_error():
             check_output_folder(args.output_path)
@@ -206,8 +208,9 @@ def _write_results(
             write_bytes(output / f"{name}.png", plot.png)
     write_report(output / "report.html", report)
     summary.write(output / "summary.json")
-    _print_figures(benchmark, judged, left_out_by_reason, summary.seconds)
-    print(f"results: {output}")
+    text = _figures_text(benchmark, judged, left_out_by_reason, summary.seconds)
+    results = {**asdict(summary), "results": str(output)}
+    print_results(args, results, f"{text}\nresults: {output}")
 
 
 def _counted(left_out: Sequence[LeftOutHead]) -> dict[str, int]:
@@ -248,31 +251,32 @@ def _key_figures(judged: JudgedHeads, seconds: Mapping[str, float | None]) -> li
     return [*figures, ("milliseconds a picture, median", _median_milliseconds(seconds))]
 
 
-def _print_table(table: Table) -> None:
+def _table_text(table: Table) -> list[str]:
     texts = [[table.text(i, cell) for i, cell in enumerate(row)] for row in table.rows]
     lines = [list(table.columns), *texts]
     widths = [max(len(line[column]) for line in lines) for column in range(len(table.columns))]
-    print(f"\n{table.title}")
+    shown = ["", table.title]
     for line in lines:
         cells = [
             f"{cell:>{width}}" if table.is_numeric(column) else f"{cell:<{width}}"
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         ]
-        print("  ".join(cells).rstrip())
+        shown.append("  ".join(cells).rstrip())
+    return shown
 
 
-def _print_figures(
+def _figures_text(
     benchmark: HeadBenchmark,
     judged: JudgedHeads,
     left_out: Table,
     seconds: Mapping[str, float | None],
-) -> None:
+) -> str:
     summary = judged.summary
     at_iou = judged.found_at_iou_50
-    print(
+    lines = [
         f"{benchmark.name}: {summary.faces} faces, {summary.missed} not found"
         + ("" if at_iou is None else f", {at_iou} found at IoU 0.5")
-    )
+    ]
     for table in (
         angle_table(summary, benchmark.published),
         translation_table(summary, benchmark.published),
@@ -281,5 +285,6 @@ def _print_figures(
         left_out,
     ):
         if table is not None:
-            _print_table(table)
-    print(f"\nmilliseconds a picture, median: {_median_milliseconds(seconds)}")
+            lines += _table_text(table)
+    lines.append(f"\nmilliseconds a picture, median: {_median_milliseconds(seconds)}")
+    return "\n".join(lines)
