@@ -85,7 +85,7 @@ def test_aflw2000(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert figures["found_only"]["euler_deg"]["yaw"] == pytest.approx(np.mean(errors))
     assert figures["missed_counted"]["landmarks_by_box"]["failure_rate"] is not None
     assert [band["from_deg"] for band in figures["yaw_bands"]] == [0, 30, 60]
-    assert first["command"].startswith("scripts/evaluate_aflw2000.py --checkpoint model.pth")
+    assert first["command"].startswith("python scripts/evaluate_aflw2000.py --checkpoint model.pth")
     model = first["model"]
     assert (model["rpn_pre_nms_test"], model["rpn_post_nms_test"]) == (500, 10)
     assert (model["min_size"], model["max_size"]) == (96, 1400)

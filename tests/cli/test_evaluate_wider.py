@@ -85,7 +85,7 @@ def test_one_size_scored(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["figures"]["faces_hard"] == 15
     assert found["protocol"]["passes"].startswith("shorter side 96, without a limit on the longer")
     assert found["data"]["events"] == ["e", "f"]
-    assert found["command"].startswith("evaluate_wider.py --checkpoint model.pth")
+    assert found["command"].startswith("python evaluate_wider.py --checkpoint model.pth")
     assert found["model"]["min_size"] == [96]
     assert sorted(map(str, Path("out/submission").rglob("*.txt"))) == sorted(SUBMITTED)
     assert {path.name for path in Path("out").iterdir()} == {
