@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import argparse
 import csv
-import shlex
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from img2pose.cli.commands import command_line
 from img2pose.cli.exit_codes import exit_code_from_errors
 from img2pose.cli.model_arguments import (
     add_model_arguments,
     add_score_threshold_argument,
     load_detector,
 )
+from img2pose.cli.parsers import command_parser, print_results
 from img2pose.cli.prediction_arguments import add_prediction_arguments, predictions_for
 from img2pose.data.labels import POSE_CAMERAS
 from img2pose.data.store import PoseStore
@@ -50,15 +52,20 @@ from img2pose.references import PoseReferences
 from img2pose.versions import package_versions
 from img2pose.visualization import contact_sheet
 
+_SCRIPT = "scripts/evaluate_landmarks.py"
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line's flags."""
-    parser = argparse.ArgumentParser(
-        description="Compare a model's faces with annotated landmarks: recall, false positives,"
+    parser = command_parser(
+        _SCRIPT,
+        "Compare a model's faces with annotated landmarks: recall, false positives,"
         " rotation and landmark errors. Writes report.html, summary.json and faces.csv (a row for"
         " each annotated face), with --sheet also contact_sheet.png. Predictions are kept: scoring"
         " them again, with another --score_threshold or --truth_camera, needs no model. torchrun"
         " shares the pictures among several processes.",
+        "--checkpoint best.pth --json_list lists/val.txt --dataset_path photographs"
+        " --output_path out/landmarks --sheet 12",
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
@@ -117,7 +124,7 @@ def _write_faces(path: Path, faces: Sequence[FaceResult]) -> None:
 
 
 def _command(argv: Sequence[str] | None) -> str:
-    return shlex.join(["scripts/evaluate_landmarks.py", *(sys.argv[1:] if argv is None else argv)])
+    return command_line(_SCRIPT, sys.argv[1:] if argv is None else argv)
 
 
 def _summary(
@@ -255,6 +262,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         _write_sheet(output / "contact_sheet.png", cells)
     write_report(output / "report.html", report)
     summary.write(output / "summary.json")
-    print(_table(evaluation.summary))
-    print(f"results: {output}")
+    results = {**asdict(summary), "results": str(output)}
+    print_results(args, results, f"{_table(evaluation.summary)}\nresults: {output}")
     return 0

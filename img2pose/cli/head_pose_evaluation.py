@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import argparse
 import csv
-import shlex
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from img2pose.cli.commands import command_line
 from img2pose.cli.model_arguments import add_model_arguments, load_detector
+from img2pose.cli.parsers import print_results
 from img2pose.cli.prediction_arguments import add_prediction_arguments, predictions_for
 from img2pose.distributed import Processes, joined_processes
 from img2pose.evaluation.evaluators import LOWEST_SCORE
@@ -58,7 +59,7 @@ class HeadBenchmark:
 
     Attributes:
         name: In the report.
-        script: The command's file.
+        script: The command's, as in `commands.COMMANDS`.
         min_size: Shorter side of its protocol in pixels.
         published: What img2pose's authors state.
         read: Reads the data set that the flags name.
@@ -108,7 +109,7 @@ def run_head_pose_evaluation(
         InputError: Bad input.
         OutputError: The results cannot be written.
     """
-    command = shlex.join([f"scripts/{benchmark.script}", *(sys.argv[1:] if argv is None else argv)])
+    command = command_line(benchmark.script, sys.argv[1:] if argv is None else argv)
     with joined_processes() as processes:
         with processes.one_error():
             check_output_folder(args.output_path)
@@ -211,8 +212,9 @@ def _write_results(
             _write_plot(output / f"{name}.png", plot)
     write_report(output / "report.html", report)
     summary.write(output / "summary.json")
-    _print_figures(benchmark, judged, left_out_by_reason, seconds)
-    print(f"results: {output}")
+    text = _figures_text(benchmark, judged, left_out_by_reason, seconds)
+    results = {**asdict(summary), "results": str(output)}
+    print_results(args, results, f"{text}\nresults: {output}")
 
 
 def _counted(left_out: Sequence[LeftOutHead]) -> dict[str, int]:
@@ -267,30 +269,31 @@ def _write_plot(path: Path, plot: Plot) -> None:
         part.write_bytes(plot.png)
 
 
-def _print_table(table: Table) -> None:
+def _table_text(table: Table) -> list[str]:
     texts = [[table.text(i, cell) for i, cell in enumerate(row)] for row in table.rows]
     lines = [list(table.columns), *texts]
     widths = [max(len(line[column]) for line in lines) for column in range(len(table.columns))]
-    print(f"\n{table.title}")
+    shown = ["", table.title]
     for line in lines:
         cells = [
             f"{cell:>{width}}" if table.is_numeric(column) else f"{cell:<{width}}"
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         ]
-        print("  ".join(cells).rstrip())
+        shown.append("  ".join(cells).rstrip())
+    return shown
 
 
-def _print_figures(
+def _figures_text(
     benchmark: HeadBenchmark,
     judged: JudgedHeads,
     left_out: Table,
     seconds: Mapping[str, float | None],
-) -> None:
+) -> str:
     summary = judged.summary
-    print(
+    lines = [
         f"{benchmark.name}: {summary.faces} faces, {summary.missed} not found,"
         f" {judged.found_at_iou_50 if judged.found_at_iou_50 is not None else '-'} found at IoU 0.5"
-    )
+    ]
     for table in (
         angle_table(summary, benchmark.published),
         translation_table(summary, benchmark.published),
@@ -299,5 +302,6 @@ def _print_figures(
         left_out,
     ):
         if table is not None:
-            _print_table(table)
-    print(f"\nmilliseconds a picture, median: {_median_milliseconds(seconds)}")
+            lines += _table_text(table)
+    lines.append(f"\nmilliseconds a picture, median: {_median_milliseconds(seconds)}")
+    return "\n".join(lines)

@@ -17,6 +17,7 @@ from img2pose.cli.model_arguments import (
     add_score_threshold_argument,
     load_detector,
 )
+from img2pose.cli.parsers import command_parser, print_results
 from img2pose.cli.result_names import picture_suffix, unique_stems
 from img2pose.files import check_output_folder, write_json
 from img2pose.geometry import pose_to_euler
@@ -29,11 +30,14 @@ PREDICTIONS_FILE = "predictions.json"
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line's flags."""
-    parser = argparse.ArgumentParser(
-        description="Find the faces of pictures and their poses. Writes NAME_faces.jpg (or .png)"
+    parser = command_parser(
+        "scripts/predict.py",
+        "Find the faces of pictures and their poses. Writes NAME_faces.jpg (or .png)"
         f" for each picture and {PREDICTIONS_FILE}: for each picture its path, size, camera,"
         " the reference points that poses refer to (their hash, and unless they are this"
-        " project's the points) and faces with score, box, pose and Euler angles.",
+        " project's the points) and faces with score, box, pose and Euler angles; --json prints"
+        " these too.",
+        "photo.jpg holiday/ --checkpoint best.pth --output_path out",
     )
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="picture, or folder of some")
     parser.add_argument("--output_path", required=True, help="folder for the results")
@@ -89,7 +93,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         entries.append(_entry(ImageFaces(image, detections, detector.references), drawing))
     write_json(output / PREDICTIONS_FILE, entries, indent=1)
     faces = sum(len(entry["faces"]) for entry in entries)
-    print(f"images: {len(entries)}")
-    print(f"faces: {faces}")
-    print(f"results: {output / PREDICTIONS_FILE}")
+    results = {
+        "images": len(entries),
+        "faces": faces,
+        "results": str(output / PREDICTIONS_FILE),
+    }
+    print_results(args, results | {"predictions": entries} if args.json else results)
     return 0

@@ -20,6 +20,7 @@ from img2pose.cli.model_arguments import (
     load_detector,
     refuse_model_arguments,
 )
+from img2pose.cli.parsers import command_parser, print_results
 from img2pose.cli.result_names import picture_suffix, unique_stems
 from img2pose.detections import FaceDetections
 from img2pose.errors import InputError
@@ -141,14 +142,17 @@ PRODUCTS = (*_PICTURES, "obj", "ply", "sheet")
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line's flags."""
-    parser = argparse.ArgumentParser(
-        description="Draw the faces of pictures by their poses, which a model finds or which"
+    parser = command_parser(
+        "scripts/render.py",
+        "Draw the faces of pictures by their poses, which a model finds or which"
         " scripts/predict.py has found. Each product of a picture NAME is a file"
         " NAME_PRODUCT.jpg (or .png); depth is NAME_depth.npy too (float32, z of the camera in"
         " reference units, infinite where no face is), uv a PNG of all faces' textures,"
         " transparent where the photograph does not show them, obj and ply are NAME_faces.obj and"
         " NAME_faces.ply of all faces in the camera's frame (x right, y down, z away, reference"
-        " units), without a mesh where a picture has no faces.",
+        " units), without a mesh where a picture has no faces. Faces without a sensible pose in"
+        " front of the camera are counted as not drawn.",
+        "photo.jpg --checkpoint best.pth --products overlay,depth,obj --output_path out",
     )
     parser.add_argument(
         "images",
@@ -440,9 +444,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_products(rendering, products, image, output, stem)
         faces += len(found.detections)
         not_drawn += len(found.detections) - len(FaceScene.of(found.detections))
-    print(f"images: {len(images)}")
-    print(f"faces: {faces}")
-    if not_drawn:
-        print(f"not drawn, without a sensible pose in front of the camera: {not_drawn}")
-    print(f"results: {output}")
+    results = {"images": len(images), "faces": faces, "not_drawn": not_drawn}
+    print_results(args, {**results, "results": str(output)})
     return 0

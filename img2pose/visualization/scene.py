@@ -82,7 +82,7 @@ class FaceScene:
     @property
     def pixels_a_unit(self) -> np.ndarray:
         """(N,) pixels that a reference unit at each face's origin is wide, seen frontally."""
-        focal = np.sqrt(self.intrinsics[0, 0] * self.intrinsics[1, 1])
+        focal = np.sqrt(self.intrinsics[0, 0]) * np.sqrt(self.intrinsics[1, 1])
         scale: np.ndarray = focal / self.translations[:, 2]
         return scale
 
