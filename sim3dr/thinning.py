@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial import cKDTree
 
 from sim3dr.mesh import Floats, checked_triangles, checked_vertices
 
-_MOST_STEPS_APART = 2.0**20
+_MOST_STEPS = 20
 
 
 def thin(
@@ -42,7 +43,7 @@ def thin(
     kept = apart(points, least_distance)
     if len(kept) == len(points):
         return kept, corners
-    _, nearest = cKDTree(points[kept]).query(points)
+    _, nearest = _tree(points[kept]).query(points)
     merged = nearest[corners].astype(np.int32)
     a, b, c = merged.T
     merged = merged[(a != b) & (b != c) & (c != a)]
@@ -77,18 +78,28 @@ def apart(points: ArrayLike, least_distance: float) -> NDArray[np.int64]:
         return kept
     # A mixed order: along rows of points, one after the other would have to be decided.
     order = np.random.default_rng(0).permutation(len(places))
-    neighbour, _ = cKDTree(places).query(places, k=2)
-    usual = max(float(np.median(neighbour[:, 1])), least_distance / _MOST_STEPS_APART)
+    neighbour, _ = _tree(places).query(places, k=2)
+    usual = float(np.median(neighbour[:, 1]))
     # In steps, so that none has more than a few neighbours left. The last one alone decides.
-    steps = max(0, int(np.ceil(np.log2(least_distance / usual))))
+    steps = 0
+    if usual < least_distance:
+        octaves = np.log2(least_distance) - np.log2(max(usual, np.finfo(np.float64).tiny))
+        steps = min(int(np.ceil(octaves)), _MOST_STEPS)
     for distance in least_distance / 2.0 ** np.arange(steps, -1, -1):
         kept = kept[_independent(places[kept], order[kept], float(distance))]
     return kept
 
 
+def _tree(points: Floats) -> Any:
+    # SciPy takes a while to import: only who thins waits for it.
+    from scipy.spatial import cKDTree
+
+    return cKDTree(points)
+
+
 def _independent(points: Floats, order: NDArray[np.int64], distance: float) -> NDArray[np.bool_]:
     """(P,) True for points of which no two are nearer than a distance; no other could be added."""
-    pairs = cKDTree(points).query_pairs(np.nextafter(distance, 0), output_type="ndarray")
+    pairs = _tree(points).query_pairs(np.nextafter(distance, 0), output_type="ndarray")
     stays, undecided = np.zeros(len(points), dtype=bool), np.ones(len(points), dtype=bool)
     while len(pairs):
         # Who comes before all undecided neighbours stays, and they go.
