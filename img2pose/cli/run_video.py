@@ -22,10 +22,10 @@ from img2pose.cli.model_arguments import (
     load_detector,
 )
 from img2pose.cli.parsers import command_parser, print_results
-from img2pose.cli.prediction_arguments import file_sha256, model_provenance
+from img2pose.cli.prediction_arguments import model_provenance
 from img2pose.cli.render import parse_intrinsics
 from img2pose.errors import InputError
-from img2pose.files import check_output_folder
+from img2pose.files import check_output_folder, file_sha256
 from img2pose.inference.detector import Detector
 from img2pose.inference.video.records import FrameFaces
 from img2pose.inference.video.results import VideoFiles
@@ -246,18 +246,17 @@ def _faces_provenance(
 ) -> dict[str, Any]:
     from img2pose.inference.video.sources import without_credentials
 
-    settings = {
+    sha256 = None if source.is_live else file_sha256(args.source, "check the path")
+    model = model_provenance(args, lowest_score=args.score_threshold, detection={})
+    return {
+        "source": without_credentials(args.source) if source.is_live else Path(args.source).name,
+        "source_sha256": sha256,
+        **{name: value for name, value in model.items() if name != "detection"},
         "intrinsics": args.intrinsics,
         "max_frames": args.max_frames,
         "batch_size": args.batch_size,
         "tracking": None if tracking is None else asdict(tracking),
         "smoothing": None if smoothing is None else asdict(smoothing),
-    }
-    sha256 = None if source.is_live else file_sha256(args.source, "check the path")
-    return {
-        "source": without_credentials(args.source) if source.is_live else Path(args.source).name,
-        "source_sha256": sha256,
-        **model_provenance(args, lowest_score=args.score_threshold, detection=settings),
     }
 
 

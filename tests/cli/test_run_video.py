@@ -190,7 +190,7 @@ def test_other_settings_need_to_be_told_to_overwrite(
     capsys.readouterr()
     assert video("--max_frames", "4") == 2
     error = capsys.readouterr().err
-    assert "detection" in error
+    assert "made with other max_frames" in error
     assert "--overwrite" in error
     assert results("out") == before
     assert video("--max_frames", "4", "--overwrite") == 0
