@@ -105,7 +105,7 @@ def test_a_stopped_run_goes_on_to_the_results_of_one_that_was_not(
     asked_at: int,
     kept: int,
 ) -> None:
-    arguments = ("--smooth", "--batch_size", "4", "--draw", "rectangle,landmarks")
+    arguments = ("--smooth", "--batch_size", "4", "--draw", "rectangle,axes")
     assert video(*arguments, out="whole") == 0
     capsys.readouterr()
     predict = Detector.predict
