@@ -1,8 +1,8 @@
 """How loops are compiled by numba: without Python's global lock, kept on disk where that may be.
 
 They are compiled when their module is first imported and kept on disk after that: beside the file,
-or in the user's cache where that may not be written, or not at all where neither may be.
-Signatures are fixed, so nothing is compiled in the middle of drawing, and arrays that are only read
+or in the user's cache where that may not be written, or not at all where neither may be or a kept
+file is damaged. Signatures are fixed, so nothing is compiled in the middle of drawing, and arrays that are only read
 may be read-only.
 """
 
@@ -41,8 +41,9 @@ def compiled(*signature: Any) -> Callable[[Callable[..., Any]], Callable[..., An
     def compile_it(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             result: Callable[..., Any] = njit(signature, cache=True, **_SETTINGS)(function)
-        except (RuntimeError, OSError):
-            # No folder for the cache, or no room in it. A fault of the code itself shows again.
+        except Exception:
+            # No folder for the cache, no room in it, or a damaged file, which numba answers with
+            # whatever it comes upon. A fault of the code itself shows again.
             result = njit(signature, **_SETTINGS)(function)
         return result
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 import time
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from img2pose.cli.commands import command_line
+from img2pose.cli.evaluation_summary import evaluation_summary
 from img2pose.cli.exit_codes import exit_code_from_errors
 from img2pose.cli.model_arguments import (
     add_model_arguments,
@@ -31,7 +31,6 @@ from img2pose.evaluation.landmark_report import figures_by_band, landmark_report
 from img2pose.evaluation.landmarks import (
     LANDMARK_LIMIT,
     FaceResult,
-    LandmarkEvaluation,
     LandmarkSummary,
     judge_pictures,
     protocol,
@@ -44,12 +43,16 @@ from img2pose.evaluation.pictures import (
     truth_fingerprint,
 )
 from img2pose.evaluation.predicting import Predictor
-from img2pose.evaluation.predictions import ModelNotes, PredictionCache
-from img2pose.evaluation.report import Summary, write_report
+from img2pose.evaluation.predictions import PredictionCache
+from img2pose.evaluation.report import write_report
 from img2pose.evaluation.sheets import SHEET_CELL, evenly_spaced, prediction_cell
-from img2pose.files import check_output_folder, replace_when_complete
+from img2pose.files import (
+    check_output_folder,
+    replace_when_complete,
+    told_when_unwritable,
+    write_csv,
+)
 from img2pose.references import PoseReferences
-from img2pose.versions import package_versions
 from img2pose.visualization import contact_sheet
 
 _SCRIPT = "scripts/evaluate_landmarks.py"
@@ -116,53 +119,8 @@ def _write_sheet(path: Path, cells: Sequence[np.ndarray]) -> None:
         Image.fromarray(contact_sheet(cells, cell=SHEET_CELL)).save(part)
 
 
-def _write_faces(path: Path, faces: Sequence[FaceResult]) -> None:
-    with replace_when_complete(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, FaceResult.columns())
-        writer.writeheader()
-        writer.writerows(face.to_row() for face in faces)
-
-
 def _command(argv: Sequence[str] | None) -> str:
     return command_line(_SCRIPT, sys.argv[1:] if argv is None else argv)
-
-
-def _summary(
-    args: argparse.Namespace,
-    command: str,
-    pictures: PictureSource,
-    cache: PredictionCache,
-    model: ModelNotes,
-    evaluation: LandmarkEvaluation,
-    seconds: float,
-) -> Summary:
-    config = model.config
-    return Summary(
-        figures=evaluation.summary.to_dict() | figures_by_band(evaluation.faces),
-        protocol=protocol(args.truth_camera),
-        data={
-            "source": args.lmdb or args.json_list,
-            "dataset_path": args.dataset_path,
-            "pictures": len(pictures),
-            "images_sha256": cache.provenance["images_sha256"],
-            "truth_sha256": truth_fingerprint(pictures),
-            "truth_camera": args.truth_camera,
-        },
-        model={
-            "checkpoint": args.checkpoint,
-            "checkpoint_sha256": cache.provenance["checkpoint_sha256"],
-            "references_sha256": model.references.sha256,
-            "min_size": config["min_size"][-1],
-            "max_size": config["max_size"],
-            "inference_profile": config["inference_profile"],
-            "lowest_score": model.score_threshold,
-            "device": model.device,
-            "predicted_with": ", ".join(f"{name} {v}" for name, v in model.versions.items()),
-        },
-        command=command,
-        seconds={"before_report": seconds, **cache.inference_seconds()},
-        versions=package_versions(),
-    )
 
 
 def _sheet_cells(
@@ -244,8 +202,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     evaluation = summarise(judged, args.score_threshold)
     cells = _sheet_cells(pictures, cache, model.references, args.score_threshold, args.sheet)
-    seconds = time.perf_counter() - began
-    summary = _summary(args, _command(argv), pictures, cache, model, evaluation, seconds)
+    summary = evaluation_summary(
+        args,
+        cache,
+        model,
+        figures=evaluation.summary.to_dict() | figures_by_band(evaluation.faces),
+        protocol=protocol(args.truth_camera),
+        data={
+            "source": args.lmdb or args.json_list,
+            "truth_sha256": truth_fingerprint(pictures),
+            "truth_camera": args.truth_camera,
+        },
+        settings={},
+        command=_command(argv),
+        seconds=time.perf_counter() - began,
+    )
     report = landmark_report(
         "Faces against annotated landmarks",
         f"{args.checkpoint} on {args.lmdb or args.json_list}: {len(pictures)} pictures,"
@@ -257,9 +228,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         model.references,
         summary,
     )
-    _write_faces(output / "faces.csv", evaluation.faces)
-    if cells:
-        _write_sheet(output / "contact_sheet.png", cells)
+    with told_when_unwritable(output):
+        faces = (face.to_row().values() for face in evaluation.faces)
+        write_csv(output / "faces.csv", FaceResult.columns(), faces)
+        if cells:
+            _write_sheet(output / "contact_sheet.png", cells)
     write_report(output / "report.html", report)
     summary.write(output / "summary.json")
     results = {**asdict(summary), "results": str(output)}

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from img2pose.cli.commands import command_line
+from img2pose.cli.evaluation_summary import evaluation_summary
 from img2pose.cli.exit_codes import exit_code_from_errors
 from img2pose.cli.model_arguments import add_model_arguments, load_detector
 from img2pose.cli.parsers import command_parser, print_results
@@ -51,7 +52,6 @@ from img2pose.evaluation.wider.submission import (
 )
 from img2pose.files import check_output_folder, told_when_unwritable
 from img2pose.images import read_image
-from img2pose.versions import package_versions
 
 SUBMISSION_FOLDER = "submission"
 TITLE = "WIDER FACE, validation"
@@ -127,11 +127,11 @@ class _Work:
 def _plan(args: argparse.Namespace) -> _Work:
     settings = _settings(args)
     events = chosen_events(args)
-    check_output_folder(args.output_path)
+    submission = Path(args.output_path) / SUBMISSION_FOLDER
+    check_output_folder(submission)
     images = find_wider_images(
         args.dataset_path, args.dataset_list, events, allow_missing=args.allow_missing
     )
-    submission = Path(args.output_path) / SUBMISSION_FOLDER
     for name, path in files_in_folder(submission):
         if name not in images:
             raise InputError(
@@ -241,40 +241,28 @@ def _summary(
     command: str,
     seconds: float,
 ) -> Summary:
-    counts = [len(cache[name]) for name in work.images]
     protocol = {
         "passes": work.settings.description(),
         "detections": f"all with a score above {LOWEST_SCORE}, in each pass",
     }
-    return Summary(
+    boxes = sum(len(cache[name]) for name in work.images)
+    return evaluation_summary(
+        args,
+        cache,
+        model,
         figures=(
-            {"images": len(work.images), "predictions": sum(counts)}
-            if score is None
-            else figures(score)
+            {"images": len(work.images), "predictions": boxes} if score is None else figures(score)
         ),
         protocol=protocol if score is None else protocol | PROTOCOL,
         data={
-            "dataset_path": args.dataset_path,
             "dataset_list": args.dataset_list,
-            "images": len(work.images),
             "events": sorted({event_of(name) for name in work.images}),
-            "images_sha256": cache.provenance["images_sha256"],
             "ground_truth": args.ground_truth,
             "ground_truth_sha256": None if work.truth is None else work.truth.sha256,
         },
-        model={
-            "checkpoint": args.checkpoint,
-            "checkpoint_sha256": cache.provenance["checkpoint_sha256"],
-            "references_sha256": model.references.sha256,
-            **work.settings.to_dict(),
-            "inference_profile": model.config["inference_profile"],
-            "lowest_score": model.score_threshold,
-            "device": model.device,
-            "predicted_with": ", ".join(f"{name} {v}" for name, v in model.versions.items()),
-        },
+        settings=work.settings.to_dict(),
         command=command,
-        seconds={"command": seconds, **cache.inference_seconds()},
-        versions=package_versions(),
+        seconds=seconds,
     )
 
 

@@ -12,7 +12,7 @@ from img2pose.cli.wider_arguments import add_scoring_arguments, chosen_events
 from img2pose.evaluation.wider.curves import write_curve_points, write_curves
 from img2pose.evaluation.wider.figures import figures, table
 from img2pose.evaluation.wider.ground_truth import read_ground_truth
-from img2pose.evaluation.wider.scoring import score_predictions
+from img2pose.evaluation.wider.scoring import missing_images, score_predictions
 from img2pose.evaluation.wider.submission import read_predictions
 from img2pose.files import check_output_folder, told_when_unwritable
 
@@ -61,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if events is not None:
         truth = truth.of_events(events)
     predictions = read_predictions(args.predictions, events)
+    kind = f"{args.predictions}: predictions"
+    missing_images(predictions, truth, allow_missing=args.allow_missing, kind=kind)
     score = score_predictions(predictions, truth, allow_missing=args.allow_missing)
     lines, results = [table(score)], figures(score)
     if args.output_path is not None:

@@ -58,7 +58,7 @@ def test_events_narrow_it_down(capsys: pytest.CaptureFixture[str]) -> None:
 def test_missing_images_count_only_if_told(capsys: pytest.CaptureFixture[str]) -> None:
     Path("found/f/c.txt").unlink()
     assert main(FLAGS) == 2
-    assert "predictions missing for 1 of 3 images (f/c)" in capsys.readouterr().err
+    assert "found: predictions missing for 1 of 3 images (f/c)" in capsys.readouterr().err
     assert main([*FLAGS, "--allow_missing"]) == 0
     out = capsys.readouterr().out
     assert "1 images without predictions, counted as found nothing" in out

@@ -54,7 +54,7 @@ def test_shape_adds_components_and_names_tell_what_they_do(model: HeadModel) -> 
 
 def test_little_light_comes_into_mouth_and_nostrils(model: HeadModel) -> None:
     fine = model.fine
-    assert 0 <= fine.openness.min() and fine.openness.max() <= 1 + 1e-6
+    assert fine.openness.min() >= 0 and fine.openness.max() <= 1 + 1e-6
     forehead = (fine.mean[:, 1] < -0.7) & (fine.mean[:, 2] < -0.3)
     assert fine.openness[forehead].min() > 0.85
     assert np.median(fine.openness[fine.masks["inside-mouth"] > 0.5]) < 0.05
