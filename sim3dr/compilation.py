@@ -2,8 +2,8 @@
 
 They are compiled when their module is first imported and kept on disk after that: beside the file,
 or in the user's cache where that may not be written, or not at all where neither may be or a kept
-file is damaged. Signatures are fixed, so nothing is compiled in the middle of drawing, and arrays that are only read
-may be read-only.
+file is damaged. Signatures are fixed, so nothing is compiled in the middle of drawing, and arrays
+that are only read may be read-only.
 """
 
 from __future__ import annotations
