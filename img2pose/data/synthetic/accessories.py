@@ -8,7 +8,6 @@ import numpy as np
 
 from img2pose.data.synthetic.body import cloth_parameters, random_colour
 from img2pose.data.synthetic.head_model import HeadModel
-from img2pose.data.synthetic.identities import Person
 from img2pose.data.synthetic.materials import (
     CURL,
     FOLDS,
@@ -26,7 +25,7 @@ from img2pose.data.synthetic.materials import (
 )
 from img2pose.data.synthetic.paint import smooth_step
 from img2pose.data.synthetic.parts import Part, plain_part
-from img2pose.data.synthetic.skull import shell, wrapped
+from img2pose.data.synthetic.skull import on_skull, shell, wrapped
 from img2pose.data.synthetic.solids import box, ellipsoid, grid_triangles, joined, tube
 
 HATS = ("cap", "beanie", "brim", "helmet", "scarf", "hood", "band", "turban", "square")
@@ -128,7 +127,7 @@ def mask_part(model: HeadModel, vertices: np.ndarray, rng: np.random.Generator) 
     )
 
 
-def hat_parts(skull: np.ndarray, person: Person, rng: np.random.Generator, kind: str) -> list[Part]:
+def hat_parts(skull: np.ndarray, rng: np.random.Generator, kind: str) -> list[Part]:
     """A hat of a kind of `HATS`."""
     columns, rows = 64, 12
     azimuth = np.linspace(0, 360, columns, endpoint=False)
@@ -167,12 +166,8 @@ def hat_parts(skull: np.ndarray, person: Person, rng: np.random.Generator, kind:
             rng.uniform(0.2, 0.4) * (0.5 + np.sin(np.pi * np.clip(share + 0.1, 0, 1))) + 0 * side
         )
         p[PATTERN], p[PATTERN_FREQUENCY] = SLANTED, rng.uniform(2, 6)
-    parts = []
-    openness = np.ones((rows, columns))
     if kind == "band":
         band = np.linspace(1, 0, 4)[:, None]
-        from img2pose.data.synthetic.skull import on_skull
-
         rise = low + 12 * band - 12 * (1 - front)[None]
         points = on_skull(skull, np.broadcast_to(azimuth, rise.shape), rise)
         out = points - [0, -0.45, 0.45]
@@ -188,26 +183,20 @@ def hat_parts(skull: np.ndarray, person: Person, rng: np.random.Generator, kind:
             )
         ]
     places, triangles = shell(skull, azimuth, edge, thick, hanging, flare)
-    count = len(places)
-    if kind in ("scarf", "hood"):
-        openness = np.ones((count // columns, columns))
-    pattern = np.stack([places[:, 0], places[:, 1], places[:, 2]], axis=1)
-    parts.append(
+    parts = [
         plain_part(
             Kind.CLOTH,
             places,
             triangles,
             colour,
-            pattern=pattern,
-            openness=openness.reshape(-1),
             gloss=0.6 if kind == "helmet" else 0.03,
             extra=-1.0,
             parameters=p,
         )
-    )
+    ]
     rim = places[(rows - 1) * columns : rows * columns]
     if kind in ("cap", "brim", "square"):
-        parts += _brim(kind, rim, side, centered, colour, rng)
+        parts += _brim(kind, rim, centered, colour, rng)
     if kind == "beanie" and rng.uniform() < 0.3:
         crown = places[:columns].mean(axis=0)
         parts.append(
@@ -215,13 +204,13 @@ def hat_parts(skull: np.ndarray, person: Person, rng: np.random.Generator, kind:
                 Kind.HAIR,
                 *ellipsoid(crown - [0, 0.15, 0], np.full(3, 0.25)),
                 random_colour(rng),
-                parameters=_fluff(rng),
+                parameters=_fluff(),
             )
         )
     return parts
 
 
-def _fluff(rng: np.random.Generator) -> np.ndarray:
+def _fluff() -> np.ndarray:
     p = np.zeros(PARAMETERS, np.float32)
     p[STRAND_FREQUENCY], p[STRAND_CONTRAST], p[CURL], p[HIGHLIGHT] = 25, 0.6, 1.0, 0.1
     return p
@@ -230,7 +219,6 @@ def _fluff(rng: np.random.Generator) -> np.ndarray:
 def _brim(
     kind: str,
     rim: np.ndarray,
-    side: np.ndarray,
     centered: np.ndarray,
     colour: np.ndarray,
     rng: np.random.Generator,

@@ -136,7 +136,7 @@ def torso_parts(person: Person, rng: np.random.Generator, coarse: bool) -> list[
         )
     ]
     if not coarse:
-        parts += _neckwear(neckline, person, rng)
+        parts += _neckwear(neckline, rng)
     return parts
 
 
@@ -171,7 +171,7 @@ def _neckline(
     return np.asarray(level - y), kind
 
 
-def _neckwear(kind: str, person: Person, rng: np.random.Generator) -> list[Part]:
+def _neckwear(kind: str, rng: np.random.Generator) -> list[Part]:
     """Collars, scarves, necklaces and hoods."""
     turn = np.linspace(0, 2 * math.pi, 36, endpoint=False)
     parts = []

@@ -91,15 +91,15 @@ def make_figure(
         parts.append(teeth)
     hat = str(rng.choice(HATS)) if rng.uniform() < wardrobe.hats else ""
     if not hat or (style.length > 0.2 and hat not in ("scarf", "hood")):
-        parts += hair_parts(model, skull, person, style, rng, coarse)
+        parts += hair_parts(skull, person, style, rng, coarse)
     if hat:
-        parts += hat_parts(skull, person, rng, hat)
+        parts += hat_parts(skull, rng, hat)
     if not coarse:
         if rng.uniform() < wardrobe.beards:
             beard = beard_part(model, fine, person, rng)
             if beard is not None:
                 parts.append(beard)
-        lock = loose_strands(np.zeros(3), person, style, rng)
+        lock = loose_strands(person, style, rng)
         if lock is not None and not hat:
             parts.append(lock)
         if rng.uniform() < 0.14:

@@ -150,59 +150,81 @@ def _hair_parameters(style: HairStyle, person: Person, rng: np.random.Generator)
     return p
 
 
-def hair_parts(
-    model: HeadModel,
-    skull: np.ndarray,
-    person: Person,
-    style: HairStyle,
-    rng: np.random.Generator,
-    coarse: bool,
-) -> list[Part]:
-    """The hair's shell and what is gathered behind; empty for a bald head."""
-    if style.bald:
-        return []
-    columns, rows = (36, 8) if coarse else (84, 14)
-    azimuth = np.linspace(0, 360, columns, endpoint=False)
-    centered = wrapped(azimuth)
+def _edge(
+    style: HairStyle, azimuth_deg: np.ndarray, jagged: np.ndarray
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """(N,) elevation at which each column leaves the skull, and the length that hangs from there.
+
+    Args:
+        style: Of the hair.
+        azimuth_deg: (N,) of the columns.
+        jagged: (N,) unevenness of about 1.
+    """
+    centered = wrapped(azimuth_deg)
     side = np.abs(centered)
-    edge = hairline_deg(style, azimuth)
-    jagged = rng.normal(0, 1, columns)
-    jagged = 0.6 * jagged + 0.4 * np.roll(jagged, 1)
+    edge = hairline_deg(style, azimuth_deg)
     if style.fringe > 0:
         over = np.clip(1.25 - side / 46, 0, 1) ** 0.7
         parted = np.clip(np.abs(centered / 40 - style.fringe_side) * 1.6, 0.25, 1)
         edge = edge - style.fringe * over * parted + 0.12 * style.fringe * over * jagged
-    if style.length > 0:
-        covering = smooth_step(style.opening - 6, style.opening + 6, side)
-        edge = edge + covering * (np.minimum(edge, -2.0) - edge)
-        hanging = style.length * smooth_step(style.opening - 4, style.opening + 10, side)
-        hanging = hanging * (1 + 0.10 * jagged)
-    else:
-        hanging = None
-        edge = edge + 0.9 * jagged
-    front_share = 0.5 + 0.5 * np.cos(np.radians(side))
-    lower = style.side * np.sin(np.radians(side)) ** 2
-    lower = lower + style.back * np.clip(-np.cos(np.radians(side)), 0, 1)
-    lower = lower + (0.25 * style.top + 0.02) * np.clip(np.cos(np.radians(side)), 0, 1) ** 2
-    share = np.linspace(0, 1, rows)[:, None]
+    if style.length <= 0:
+        return edge + 0.9 * jagged, None
+    covering = smooth_step(style.opening - 6, style.opening + 6, side)
+    edge = edge + covering * (np.minimum(edge, -2.0) - edge)
+    hanging = style.length * smooth_step(style.opening - 4, style.opening + 10, side)
+    return edge, hanging * (1 + 0.10 * jagged)
+
+
+def _thickness(
+    style: HairStyle,
+    seed: int,
+    azimuth_deg: np.ndarray,
+    share: np.ndarray,
+    hanging: np.ndarray | None,
+) -> np.ndarray:
+    """(R, N) distance of the shell from the skull; share (R, 1) runs from crown to edge."""
+    side = np.abs(wrapped(azimuth_deg))
+    sine, cosine = np.sin(np.radians(side)), np.cos(np.radians(side))
+    lower = style.side * sine**2
+    lower = lower + style.back * np.clip(-cosine, 0, 1)
+    lower = lower + (0.25 * style.top + 0.02) * np.clip(cosine, 0, 1) ** 2
     blend = share**1.2
     thickness = style.top * (1 - blend) + lower * blend
     # Roots lie on the skin; hair that hangs or falls over the forehead does not.
-    ends = np.zeros(columns)
+    ends = np.zeros(len(side))
     if hanging is not None:
         ends = np.maximum(ends, np.clip(hanging * 3, 0, 1))
     if style.fringe > 0:
         ends = np.maximum(ends, 0.75 * np.clip(1.25 - side / 46, 0, 1))
     root = 1 - (1 - ends) * smooth_step(0.72, 1.0, np.broadcast_to(share, thickness.shape))
     thickness = thickness * root + 0.012
-    ways = np.stack(
-        np.broadcast_arrays(
-            np.sin(np.radians(azimuth)) * 3, share * 3, np.cos(np.radians(azimuth)) * 3
-        ),
-        axis=-1,
-    ).reshape(-1, 3)
-    lumps = fractal_noise(ways * (1 + 2 * style.curl), person.seed + 50, 3).reshape(thickness.shape)
-    thickness = np.maximum(thickness + style.rough * lumps * (0.3 + 0.7 * root), 0.008)
+    turn = np.radians(azimuth_deg)
+    places = np.broadcast_arrays(np.sin(turn) * 3, share * 3, np.cos(turn) * 3)
+    ways = np.stack(places, axis=-1).reshape(-1, 3) * (1 + 2 * style.curl)
+    lumps = fractal_noise(ways, seed, 3).reshape(thickness.shape)
+    return np.maximum(thickness + style.rough * lumps * (0.3 + 0.7 * root), 0.008)
+
+
+def hair_parts(
+    skull: np.ndarray,
+    person: Person,
+    style: HairStyle,
+    rng: np.random.Generator,
+    coarse: bool,
+) -> list[Part]:
+    """The hair's shell, loose locks and what is gathered behind; empty for a bald head."""
+    if style.bald:
+        return []
+    columns, rows = (36, 8) if coarse else (84, 14)
+    azimuth = np.linspace(0, 360, columns, endpoint=False)
+    centered = wrapped(azimuth)
+    side = np.abs(centered)
+    jagged = rng.normal(0, 1, columns)
+    jagged = 0.6 * jagged + 0.4 * np.roll(jagged, 1)
+    edge, hanging = _edge(style, azimuth, jagged)
+    share = np.linspace(0, 1, rows)[:, None]
+    thickness = _thickness(style, person.seed + 50, azimuth, share, hanging)
+    front_share = 0.5 + 0.5 * np.cos(np.radians(side))
     places, triangles = shell(
         skull, azimuth, edge, thickness, hanging, flare=rng.uniform(-0.25, 0.30)
     )
@@ -387,9 +409,7 @@ def beard_part(
     )
 
 
-def loose_strands(
-    skull_side: np.ndarray, person: Person, style: HairStyle, rng: np.random.Generator
-) -> Part | None:
+def loose_strands(person: Person, style: HairStyle, rng: np.random.Generator) -> Part | None:
     """A lock that has come loose and hangs over the face."""
     if style.bald or style.length < 0.3 or rng.uniform() > 0.25:
         return None
@@ -407,7 +427,7 @@ def loose_strands(
     )
     return plain_part(
         Kind.HAIR,
-        places + skull_side,
+        places,
         triangles,
         person.hair,
         pattern=places * [1, 0.3, 1],

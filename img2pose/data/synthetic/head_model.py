@@ -82,7 +82,6 @@ class HeadModel:
         tuck: (V,) how far the walls of mouth and nostrils are drawn back, so that no shape makes
             them come through the skin before them; 0 on all that is seen.
         eye_center: (3,) of the eye with x > 0.
-        eye_radius: Reference units.
         skull_corners: (AZIMUTHS, ELEVATIONS, 3) vertices of `fine` around each place of the skull
             seen from `SKULL_CENTER`; azimuth from the front to the picture's right and on around,
             elevation from `LOWEST_ELEVATION_DEG` to the crown.
@@ -97,7 +96,6 @@ class HeadModel:
     landmark_indices: np.ndarray
     tuck: np.ndarray
     eye_center: np.ndarray
-    eye_radius: float
     skull_corners: np.ndarray
     skull_weights: np.ndarray
 
@@ -372,6 +370,5 @@ def default_head_model() -> HeadModel:
         landmark_indices,
         _tuck(fine, is_eye),
         eye_center,
-        float(np.linalg.norm(eye - eye_center, axis=1).mean()),
         *skull,
     )

@@ -120,7 +120,7 @@ def test_hair_covers_the_crown_and_leaves_the_face(model: HeadModel) -> None:
         person = draw_person(rng, model)
         fine = person.shape(model.shape(person.identity, person.expression))
         style = draw_hair_style(rng, person)
-        parts = hair_parts(model, model.skull(fine), person, style, rng, False)
+        parts = hair_parts(model.skull(fine), person, style, rng, False)
         seen_bald |= not parts
         seen_long |= style.length > 0.5
         for part in parts[:1]:
@@ -136,7 +136,7 @@ def test_hats_sit_on_the_head(kind: str, model: HeadModel) -> None:
     rng = np.random.default_rng(1)
     person = draw_person(rng, model)
     fine = model.shape(person.identity, np.zeros(52))
-    parts = hat_parts(model.skull(fine), person, rng, kind)
+    parts = hat_parts(model.skull(fine), rng, kind)
     places = np.concatenate([part.vertices for part in parts])
     assert np.isfinite(places).all()
     assert places[:, 1].min() < fine[:, 1].min() + 0.6
