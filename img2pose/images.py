@@ -244,6 +244,25 @@ def _check_tensor(tensor: Tensor) -> Tensor:
     return tensor.float()
 
 
+def decoded_image(image: ImageLike) -> np.ndarray | Tensor:
+    """A picture's pixels: a path or PIL image as an array, an array or a tensor as it is.
+
+    Returns:
+        (H, W, 3) uint8 RGB of a path or PIL image.
+
+    Raises:
+        InputError: A file is missing, damaged or no picture.
+        TypeError: It is none of these.
+    """
+    if isinstance(image, np.ndarray | Tensor):
+        return image
+    if isinstance(image, Image.Image):
+        return rgb_array(image)
+    if isinstance(image, str | os.PathLike):
+        return read_image(image)
+    raise TypeError(f"a path, PIL image, array or tensor expected, not {type(image).__name__}")
+
+
 def image_tensor(image: ImageLike) -> Tensor:
     """Any picture as the model takes it.
 
@@ -258,12 +277,5 @@ def image_tensor(image: ImageLike) -> Tensor:
         InputError: A file is missing, damaged or no picture.
         ValueError: An array or tensor has another type, shape or range.
     """
-    if isinstance(image, Tensor):
-        return _check_tensor(image)
-    if isinstance(image, np.ndarray):
-        return _array_to_tensor(image)
-    if isinstance(image, Image.Image):
-        return _array_to_tensor(rgb_array(image))
-    if isinstance(image, str | os.PathLike):
-        return _array_to_tensor(read_image(image))
-    raise TypeError(f"a path, PIL image, array or tensor expected, not {type(image).__name__}")
+    pixels = decoded_image(image)
+    return _check_tensor(pixels) if isinstance(pixels, Tensor) else _array_to_tensor(pixels)
