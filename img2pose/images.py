@@ -223,13 +223,13 @@ def decode_image(
     return _decode(io.BytesIO(content), name, upright, max_pixels)
 
 
-def _array_to_tensor(array: np.ndarray) -> Tensor:
+def _check_array(array: np.ndarray) -> np.ndarray:
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
         raise ValueError(
             f"an array must be uint8 RGB (H, W, 3), not {array.dtype} {array.shape};"
             " give several as a list"
         )
-    return torch.from_numpy(np.array(array)).permute(2, 0, 1).float() / 255
+    return array
 
 
 def _check_tensor(tensor: Tensor) -> Tensor:
@@ -245,17 +245,23 @@ def _check_tensor(tensor: Tensor) -> Tensor:
 
 
 def decoded_image(image: ImageLike) -> np.ndarray | Tensor:
-    """A picture's pixels: a path or PIL image as an array, an array or a tensor as it is.
+    """A picture's pixels: a tensor as it is, anything else as an array.
+
+    Args:
+        image: As for `image_tensor`.
 
     Returns:
-        (H, W, 3) uint8 RGB of a path or PIL image.
+        (H, W, 3) uint8 RGB, or the tensor.
 
     Raises:
         InputError: A file is missing, damaged or no picture.
+        ValueError: An array has another type or shape.
         TypeError: It is none of these.
     """
-    if isinstance(image, np.ndarray | Tensor):
+    if isinstance(image, Tensor):
         return image
+    if isinstance(image, np.ndarray):
+        return _check_array(image)
     if isinstance(image, Image.Image):
         return rgb_array(image)
     if isinstance(image, str | os.PathLike):
@@ -278,4 +284,6 @@ def image_tensor(image: ImageLike) -> Tensor:
         ValueError: An array or tensor has another type, shape or range.
     """
     pixels = decoded_image(image)
-    return _check_tensor(pixels) if isinstance(pixels, Tensor) else _array_to_tensor(pixels)
+    if isinstance(pixels, Tensor):
+        return _check_tensor(pixels)
+    return torch.from_numpy(np.array(pixels)).permute(2, 0, 1).float() / 255
