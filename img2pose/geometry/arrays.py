@@ -1,8 +1,7 @@
 """Lets one implementation serve NumPy arrays (in -> out) and tensors (in -> out).
 
-Functions here are written in the names that NumPy and torch share (`array_module`). torch is
-looked for, never imported: whoever holds a tensor has imported it, and whoever does not may lack
-it.
+Functions here are written in the names that NumPy and torch share (`array_module`), and typed as
+functions of tensors. torch is never imported for arrays alone: it may not be installed.
 """
 
 from __future__ import annotations
@@ -11,22 +10,14 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from img2pose.tensors import is_tensor
+
 if TYPE_CHECKING:
     from torch import Tensor
-    from typing_extensions import TypeIs
-
-    # To a type checker the implementations work on tensors; NumPy's arrays pass the same way.
-    Array = TypeVar("Array", np.ndarray, Tensor)
-
-
-def is_tensor(value: object) -> TypeIs[Tensor]:
-    """Whether it is a tensor of torch, which is not imported for the question."""
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.Tensor)
 
 
 def array_module(value: object) -> Any:

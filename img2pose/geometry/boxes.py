@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from img2pose.geometry.arrays import array_module, arrays_or_tensors, constant_like, is_tensor
+from img2pose.geometry.arrays import array_module, arrays_or_tensors, constant_like
+from img2pose.tensors import is_tensor
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from img2pose.geometry.arrays import array_module, arrays_or_tensors, constant_like, is_tensor
+from img2pose.geometry.arrays import array_module, arrays_or_tensors, constant_like
+from img2pose.tensors import is_tensor
 
 if TYPE_CHECKING:
     from torch import Tensor

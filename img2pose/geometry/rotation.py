@@ -35,10 +35,12 @@ def _stacked(components: list[Tensor]) -> Tensor:
 
 
 def _cross(first: Tensor, second: Tensor) -> Tensor:
-    # Both libraries have one, but they do not broadcast alike.
-    x1, y1, z1 = first[..., 0], first[..., 1], first[..., 2]
-    x2, y2, z2 = second[..., 0], second[..., 1], second[..., 2]
-    return _stacked([y1 * z2 - z1 * y2, z1 * x2 - x1 * z2, x1 * y2 - y1 * x2])
+    xp = array_module(first)
+    if xp is np:  # which before 2.0 has none in linalg
+        crossed: Tensor = np.cross(first, second)
+        return crossed
+    product: Tensor = xp.linalg.cross(*xp.broadcast_tensors(first, second))
+    return product
 
 
 @arrays_or_tensors(1)

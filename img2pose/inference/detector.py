@@ -14,7 +14,7 @@ from torch import Tensor
 from img2pose.detections import FaceDetections
 from img2pose.devices import choose_device
 from img2pose.geometry import image_intrinsics, pose_box_to_image, pose_image_to_box
-from img2pose.images import IMAGE_TYPES, ImageLike, image_tensor
+from img2pose.images import ImageLike, image_tensor, is_image
 from img2pose.models.img2pose import Img2Pose
 from img2pose.models.weights import load_model
 from img2pose.references import PoseReferences
@@ -144,7 +144,7 @@ class Detector:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         camera = None if intrinsics is None else _checked_intrinsics(intrinsics)
-        if isinstance(images, IMAGE_TYPES):
+        if is_image(images):
             return self._predict_batch([image_tensor(images)], camera)[0]
         return [
             detections
