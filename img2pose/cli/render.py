@@ -14,6 +14,7 @@ from typing import get_args
 import numpy as np
 from tqdm import tqdm
 
+from img2pose.cli.detection_arguments import add_intrinsics_argument, parse_intrinsics
 from img2pose.cli.exit_codes import exit_code_from_errors
 from img2pose.cli.model_arguments import add_model_arguments, load_detector
 from img2pose.cli.result_names import picture_suffix, unique_stems
@@ -162,11 +163,10 @@ def build_parser() -> argparse.ArgumentParser:
         " pictures if alone (default %(default)s)",
     )
     parser.add_argument("--predictions", help="predictions.json of scripts/predict.py")
-    parser.add_argument(
-        "--intrinsics",
-        metavar="FX,FY,CX,CY",
-        help="the pictures' camera in pixels; poses are re-expressed for it (default: focal length"
-        " width + height, principal point in the middle; with --predictions, what they say)",
+    add_intrinsics_argument(
+        parser,
+        "(default: focal length width + height, principal point in the middle; with --predictions,"
+        " what they say)",
     )
     parser.add_argument(
         "--score_threshold",
@@ -221,21 +221,6 @@ def parse_products(text: str) -> tuple[str, ...]:
         named = ", ".join(sorted(unknown)) or "none"
         raise InputError(f"--products {named}: must be among {', '.join(PRODUCTS)}, all")
     return tuple(name for name in PRODUCTS if name in asked or "all" in asked)
-
-
-def parse_intrinsics(text: str) -> np.ndarray:
-    """A camera matrix (3, 3) from `fx,fy,cx,cy`.
-
-    Raises:
-        InputError: These are not four finite numbers, the first two above 0.
-    """
-    try:
-        fx, fy, cx, cy = (float(number) for number in text.split(","))
-    except ValueError as error:
-        raise InputError(f"--intrinsics {text}: must be fx,fy,cx,cy in pixels") from error
-    if not (np.isfinite([fx, fy, cx, cy]).all() and fx > 0 and fy > 0):
-        raise InputError(f"--intrinsics {text}: must be finite, focal lengths above 0")
-    return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
 
 
 def _endings(products: Sequence[str], image: Path) -> list[str]:

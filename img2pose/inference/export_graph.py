@@ -239,7 +239,9 @@ def _suppress_to_onnx(
     for level in range(levels):
         count = op.Slice(counts, _ints(level), _ints(level + 1))
         last = op.Add(first, count)
-        survivors = survivors_of(op.Slice(boxes, first, last, _ints(0)), op.Slice(scores, first, last))
+        survivors = survivors_of(
+            op.Slice(boxes, first, last, _ints(0)), op.Slice(scores, first, last)
+        )
         kept.append(op.Add(survivors, first))
         first = last
     index = op.Concat(*kept, axis=0)
@@ -340,9 +342,7 @@ class PictureToFaces(nn.Module):
             given picture, best first.
         """
         model = self.model
-        batch, size_hw = prepare_picture(
-            image, min_size, max_size, model.transform.size_divisible
-        )
+        batch, size_hw = prepare_picture(image, min_size, max_size, model.transform.size_divisible)
         levels = list(model._features(batch).values())
         proposals = self._propose(levels, batch, size_hw)
         pooled, order = pool_boxes(levels[: len(STRIDES)], proposals, pyramid_levels(proposals))
@@ -359,7 +359,9 @@ class PictureToFaces(nn.Module):
         poses, boxes = heads.faces_in_cameras(
             regression.unflatten(1, (-1, 6))[:, 1], proposals[passing], camera, size
         )
-        kept = self._choose(boxes, scores, torch.tensor(heads.nms_thresh), torch.tensor(heads.detections_per_img))
+        kept = self._choose(
+            boxes, scores, torch.tensor(heads.nms_thresh), torch.tensor(heads.detections_per_img)
+        )
         original_hw = torch.tensor(image.shape[:2])
         return self._in_given_picture(boxes[kept], scores[kept], poses[kept], size_hw, original_hw)
 

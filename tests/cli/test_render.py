@@ -11,7 +11,8 @@ import torch
 import trimesh
 from PIL import Image
 
-from img2pose.cli.render import PRODUCTS, main, parse_intrinsics, parse_products
+from img2pose.cli.detection_arguments import parse_intrinsics
+from img2pose.cli.render import PRODUCTS, main, parse_products
 from img2pose.errors import InputError
 from img2pose.inference.detector import Detector, poses_for_camera
 from img2pose.models.img2pose import Img2Pose

@@ -12,7 +12,7 @@ from img2pose.geometry import image_intrinsics, project_points
 from img2pose.images import read_image
 from img2pose.inference.alignment import (
     ARCFACE,
-    BOX_CROP_PRESETS,
+    CROP_PRESETS,
     FIVE_VIEWS,
     align_faces,
     choose_templates,
@@ -161,7 +161,7 @@ def test_a_square_around_the_landmarks(references: PoseReferences) -> None:
         crop.points_in_image([100, 100]) - crop.points_in_image([0, 0]), [side, side]
     )
     assert crop.template is None
-    assert BOX_CROP_PRESETS["deca"].scale == pytest.approx(1.375)
+    assert CROP_PRESETS["deca"].scale == pytest.approx(1.375)
 
 
 def test_a_picture_wider_than_opencv_counts() -> None:
