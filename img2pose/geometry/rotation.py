@@ -24,7 +24,7 @@ def _sinc(angles: Tensor) -> Tensor:
 
 
 def _norm(vectors: Tensor) -> Tensor:
-    """(..., 1)"""
+    """Lengths (..., 1) of vectors (..., 3)."""
     length: Tensor = array_module(vectors).linalg.norm(vectors, axis=-1, keepdims=True)
     return length
 

@@ -129,17 +129,6 @@ class Detector(PictureDetector[_Prepared]):
         return cls(model, score_threshold, precision=precision)
 
     @property
-    def score_threshold(self) -> float:
-        """Faces with a greater score are returned; it may be set."""
-        return self.settings.score_threshold
-
-    @score_threshold.setter
-    def score_threshold(self, threshold: float) -> None:
-        if not 0 <= threshold <= 1:
-            raise ValueError(f"score_threshold must be between 0 and 1, not {threshold}")
-        self.settings = replace(self.settings, score_threshold=threshold)
-
-    @property
     def references(self) -> PoseReferences:
         """The reference face that the poses refer to."""
         references: PoseReferences = self.model.references

@@ -319,22 +319,33 @@ class PictureToFaces(nn.Module):
     """A model for one picture, in tensors alone.
 
     Args:
-        model: In evaluation mode.
+        model: In evaluation mode, on the CPU.
     """
 
     def __init__(self, model: Img2Pose) -> None:
         super().__init__()
         self.model = model
+        self.eval()
 
     def forward(
-        self, image: Tensor, score_threshold: Tensor, min_size: Tensor, max_size: Tensor
+        self,
+        image: Tensor,
+        score_threshold: Tensor,
+        nms_threshold: Tensor,
+        max_detections: Tensor,
+        box_factors: Tensor,
+        min_size: Tensor,
+        max_size: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Finds faces.
 
         Args:
             image: (H, W, 3) uint8 RGB.
             score_threshold: () float32; faces need a score above it.
-            min_size: () int64, shorter side that the picture is resized to.
+            nms_threshold: () float32; faces that overlap a better one more are dropped.
+            max_detections: () int64, most faces.
+            box_factors: (3,) float32, see `DetectionSettings`.
+            min_size: () int64, shorter side in pixels that the picture is resized to.
             max_size: () int64, longest longer side.
 
         Returns:
@@ -357,13 +368,15 @@ class PictureToFaces(nn.Module):
         regression = heads.box_predictor(heads.box_head(pooled[passing]))
         camera, size = _cameras(size_hw), size_hw.float()
         poses, boxes = heads.faces_in_cameras(
-            regression.unflatten(1, (-1, 6))[:, 1], proposals[passing], camera, size
+            regression.unflatten(1, (-1, 6))[:, 1],
+            proposals[passing],
+            camera,
+            size,
+            box_factors.unbind(),
         )
-        kept = self._choose(
-            boxes, scores, torch.tensor(heads.nms_thresh), torch.tensor(heads.detections_per_img)
-        )
-        original_hw = torch.tensor(image.shape[:2])
-        return self._in_given_picture(boxes[kept], scores[kept], poses[kept], size_hw, original_hw)
+        kept = self._choose(boxes, scores, nms_threshold, max_detections)
+        given_hw = torch.tensor(image.shape[:2])
+        return self._in_given_picture(boxes[kept], scores[kept], poses[kept], size_hw, given_hw)
 
     def _propose(self, levels: list[Tensor], batch: Tensor, size_hw: Tensor) -> Tensor:
         rpn = self.model.rpn
@@ -391,11 +404,11 @@ class PictureToFaces(nn.Module):
         return suppress(boxes, scores, counts, 1, nms_threshold, most)
 
     def _in_given_picture(
-        self, boxes: Tensor, scores: Tensor, poses: Tensor, size_hw: Tensor, original_hw: Tensor
+        self, boxes: Tensor, scores: Tensor, poses: Tensor, size_hw: Tensor, given_hw: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        factors = (original_hw.double() / size_hw.double()).float().flip(0)
+        factors = (given_hw.double() / size_hw.double()).float().flip(0)
         boxes = boxes * factors.repeat(2)
         if not self.model.transform.match_published:
             scaling = F.pad(torch.diag(factors), (0, 1))
-            poses = transform_poses(poses, scaling, _cameras(size_hw), _cameras(original_hw))
+            poses = transform_poses(poses, scaling, _cameras(size_hw), _cameras(given_hw))
         return boxes, scores, poses

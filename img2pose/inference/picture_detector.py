@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeGuard, TypeVar, overload
 
@@ -23,6 +24,7 @@ from img2pose.inference.given_pictures import (
     poses_for_camera,
     with_cameras,
 )
+from img2pose.models.detection_settings import DetectionSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,7 +40,12 @@ class PictureDetector(ABC, Generic[Prepared]):
     """Pictures in, faces out; how they are found is the subclass's.
 
     Several threads may call one detector at the same time.
+
+    Attributes:
+        settings: What counts as a face.
     """
+
+    settings: DetectionSettings
 
     @abstractmethod
     def _prepare(self, decoded: DecodedPicture) -> Prepared:
@@ -51,6 +58,17 @@ class PictureDetector(ABC, Generic[Prepared]):
     @abstractmethod
     def _run(self, batch: list[Prepared]) -> list[FaceDetections]:
         """The faces of each picture of one kind."""
+
+    @property
+    def score_threshold(self) -> float:
+        """Faces with a greater score are returned; it may be set."""
+        return self.settings.score_threshold
+
+    @score_threshold.setter
+    def score_threshold(self, threshold: float) -> None:
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"score_threshold must be between 0 and 1, not {threshold}")
+        self.settings = replace(self.settings, score_threshold=threshold)
 
     # A string or an array is iterable too, but is one picture: the first that fits counts.
     @overload
