@@ -56,7 +56,8 @@ _DECODED_FACES = 600
 _POSITIVES = 256
 _MOST_PICTURES = 8
 _MOST_LOOKED_AT = 100
-_FIRST_IMAGES = 100
+# The peak of the first of so many parts is compared with that of all.
+_MEMORY_PARTS = 10
 # Of the WIDER model, rounded: an untrained model has none of its own.
 _POSE_STATS = PoseStats(
     np.array([-0.02, 0.03, -0.01, 0.07, 0.24, 3.48]), np.array([0.24, 0.54, 0.18, 0.13, 0.14, 0.37])
@@ -141,8 +142,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--memory_images",
         type=int,
         default=1000,
-        help="pictures over which memory is looked at, more than 100; 0: it is not (default"
-        " %(default)s)",
+        help="pictures over which memory is looked at, against the first tenth of them; 0: it is"
+        " not (default %(default)s)",
     )
     conversion = parser.add_argument_group("of conversion")
     conversion.add_argument("--json_list", help="list of annotations")
@@ -552,8 +553,10 @@ def _measure_inference(
     if args.checkpoint is None or args.images is None:
         raise InputError("--measure inference: give --checkpoint and --images")
     counts = _numbers(args.batches, "--batches", 1)
-    if args.memory_images and args.memory_images <= _FIRST_IMAGES:
-        raise InputError(f"--memory_images {args.memory_images}: must be above {_FIRST_IMAGES}")
+    if args.memory_images and args.memory_images < _MEMORY_PARTS:
+        raise InputError(
+            f"--memory_images {args.memory_images}: must be at least {_MEMORY_PARTS}, or 0"
+        )
     paths = find_images([args.images])
     rates: list[dict[str, Any]] = []
     memory: list[dict[str, Any]] = []
@@ -578,7 +581,7 @@ def _measure_inference(
                 paths,
                 batch_size=max(counts),
                 images=args.memory_images,
-                first_images=_FIRST_IMAGES,
+                first_images=args.memory_images // _MEMORY_PARTS,
             )
             if used is not None:
                 memory.append({"size": size, "engine": engine, **asdict(used)})

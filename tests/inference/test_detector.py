@@ -28,6 +28,7 @@ from img2pose.inference.given_pictures import poses_for_camera
 from img2pose.models.img2pose import Img2Pose
 from img2pose.models.weights import pack_model
 from img2pose.references import PoseReferences
+from tests.hostile_pictures import write_hostile_pictures
 
 RNG = np.random.default_rng(3)
 PICTURE = RNG.integers(0, 256, (80, 100, 3), dtype=np.uint8)
@@ -360,3 +361,21 @@ def test_what_is_no_checkpoint_or_no_device_is_named(tmp_path: Path) -> None:
     for name in ("toaster", "cuda:99"):
         with pytest.raises(InputError, match=name):
             choose_device(name)
+
+
+def test_odd_pictures_are_looked_at_and_those_that_cannot_be_read_are_named(
+    small_model: Img2Pose, tmp_path: Path
+) -> None:
+    detector = Detector(small_model, 0.0)
+    sizes = write_hostile_pictures(tmp_path)
+    readable = [tmp_path / name for name, size_hw in sizes.items() if size_hw is not None]
+    for path, found in zip(readable, detector.predict(readable, batch_size=4), strict=True):
+        assert found.size_hw == sizes[path.name], path
+        assert np.isfinite(found.poses).all(), path
+        assert (found.boxes >= 0).all(), path
+        assert (found.boxes <= [*found.size_hw[::-1]] * 2).all(), path
+    for name, size_hw in sizes.items():
+        if size_hw is None:
+            with pytest.raises(InputError, match=name) as caught:
+                detector.predict(tmp_path / name)
+            assert "\n" not in str(caught.value)
