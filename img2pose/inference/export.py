@@ -21,7 +21,7 @@ from img2pose.files import replace_when_complete, told_when_unwritable, write_js
 from img2pose.inference.agreement import Agreement, agreement_of
 from img2pose.inference.detector import Detector
 from img2pose.inference.onnx_detector import CPU_PROVIDER, OnnxDetector
-from img2pose.inference.onnx_metadata import OUTPUT_NAMES, OnnxMetadata
+from img2pose.inference.onnx_metadata import INPUT_NAMES, OUTPUT_NAMES, OnnxMetadata
 from img2pose.models.img2pose import Img2Pose
 from img2pose.versions import package_versions
 
@@ -96,21 +96,25 @@ def _quiet() -> Iterator[None]:
 def _settings_of(model: Img2Pose) -> dict[str, torch.Tensor]:
     """Inputs of the graph that may be left out, with what then holds."""
     config = model.config
-    factors = [config.box_x_factor, config.box_y_factor, config.box_forehead]
-    return {
-        "score_threshold": torch.tensor(config.score_threshold),
-        "nms_threshold": torch.tensor(config.nms_threshold),
-        "max_detections": torch.tensor(config.max_detections),
-        "box_factors": torch.tensor(factors),
-        "min_size": torch.tensor(config.min_size[-1]),
-        "max_size": torch.tensor(config.max_size),
-    }
+    values = (
+        config.score_threshold,
+        config.nms_threshold,
+        config.max_detections,
+        [config.box_x_factor, config.box_y_factor, config.box_forehead],
+        config.min_size[-1],
+        config.max_size,
+    )
+    return dict(zip(INPUT_NAMES[1:], map(torch.tensor, values), strict=True))
 
 
-def onnx_of(model: Img2Pose) -> onnx.ModelProto:
-    """The graph of a model in evaluation mode, on the CPU, with weights in float32.
+def onnx_of(model: Img2Pose, checkpoint_sha256: str) -> onnx.ModelProto:
+    """The graph of a model, with `OnnxMetadata` and weights in float32.
 
     Its inputs and outputs are those of `PictureToFaces`; all inputs but the image have defaults.
+
+    Args:
+        model: In evaluation mode, on the CPU.
+        checkpoint_sha256: Hash of the file that the model comes from.
     """
     settings = _settings_of(model)
     example = torch.zeros((*_EXAMPLE_SIZE_HW, 3), dtype=torch.uint8)
@@ -119,7 +123,7 @@ def onnx_of(model: Img2Pose) -> onnx.ModelProto:
         program = torch.onnx.export(
             PictureToFaces(model),
             (example, *settings.values()),
-            input_names=["image", *settings],
+            input_names=list(INPUT_NAMES),
             output_names=list(OUTPUT_NAMES),
             dynamic_shapes=(sizes, *(None for _ in settings)),
             dynamo=True,
@@ -138,6 +142,14 @@ def onnx_of(model: Img2Pose) -> onnx.ModelProto:
         output.type.tensor_type.shape.dim[0].dim_param = "faces"
     # Shapes that depend on the picture, by names that mean nothing outside the exporter.
     del proto.graph.value_info[:]
+    metadata = OnnxMetadata(
+        model.config,
+        model.pose_stats,
+        model.references,
+        checkpoint_sha256,
+        package_versions()["img2pose-torch"],
+    )
+    onnx.helper.set_model_props(proto, metadata.to_properties())
     return proto
 
 
@@ -159,25 +171,22 @@ def halve_weights(proto: onnx.ModelProto) -> None:
             raise InputError(f"weights float16: {name} has values beyond it; keep float32")
         half = onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}_float16")
         initializer.CopyFrom(half)
-        casts.append(
-            onnx.helper.make_node("Cast", [half.name], [name], to=onnx.TensorProto.FLOAT)
-        )
+        casts.append(onnx.helper.make_node("Cast", [half.name], [name], to=onnx.TensorProto.FLOAT))
     nodes = [*casts, *proto.graph.node]
     del proto.graph.node[:]
     proto.graph.node.extend(nodes)
 
 
-def _comparison_model(model: Img2Pose) -> Img2Pose:
-    """A copy as the graph computes: on the CPU, in float32."""
+def _as_exported(model: Img2Pose) -> Img2Pose:
+    """A copy that computes as the graph does: on the CPU, in float32."""
     plain = copy.deepcopy(model).cpu().eval()
     plain.profile = replace(plain.profile, bfloat16=False)
     plain.rpn.bfloat16 = plain.roi_heads.bfloat16 = False
     return plain
 
 
-def _compare(
-    detector: Detector, path: Path, pictures: Sequence[np.ndarray], threshold: float
-) -> Agreement:
+def _compare(detector: Detector, path: Path, pictures: Sequence[np.ndarray]) -> Agreement:
+    threshold = detector.score_threshold
     exported = OnnxDetector(path, threshold, providers=[CPU_PROVIDER])
     return agreement_of(
         ((detector.predict(picture), exported.predict(picture)) for picture in pictures),
@@ -186,7 +195,7 @@ def _compare(
     )
 
 
-def _check(agreement: Agreement, path: Path, published: bool) -> None:
+def _check(agreement: Agreement, path: Path, *, published: bool) -> None:
     worst = {"poses": agreement.pose, "scores": agreement.score}
     if not published:  # whose boxes jump by whole pixels
         worst["boxes"] = agreement.box_share
@@ -213,7 +222,6 @@ def export_onnx(
     pictures: Sequence[np.ndarray],
     checkpoint_sha256: str,
     weights: str = "float32",
-    score_threshold: float | None = None,
 ) -> ExportReport:
     """Writes a model as one ONNX file, and a report as JSON beside it.
 
@@ -221,12 +229,11 @@ def export_onnx(
     appears only if both find the same faces with the same poses.
 
     Args:
-        model: In any mode, on any device.
+        model: In any mode, on any device. Faces with a score above its own threshold are compared.
         path: The file, `.onnx`.
         pictures: (H, W, 3) uint8 RGB each, of several sizes; some should show faces.
         checkpoint_sha256: Hash of the file that the model comes from, noted in the file.
         weights: `float32`, or `float16`: half the size; what is lost is measured on the pictures.
-        score_threshold: Faces with a score above it are compared; None: the model's.
 
     Raises:
         InputError: The weights do not fit float16.
@@ -237,32 +244,56 @@ def export_onnx(
         raise ValueError(f"weights must be one of {', '.join(WEIGHTS)}: {weights!r}")
     if not pictures:
         raise ValueError("export needs pictures to compare")
-    target = Path(path)
-    plain = _comparison_model(model)
-    threshold = plain.config.score_threshold if score_threshold is None else score_threshold
-    detector = Detector(plain, threshold)
-    proto = onnx_of(plain)
-    metadata = OnnxMetadata(
-        plain.config,
-        plain.pose_stats,
-        plain.references,
-        checkpoint_sha256,
-        weights,
-        package_versions()["img2pose-torch"],
+    plain = _as_exported(model)
+    return write_if_equal(
+        onnx_of(plain, checkpoint_sha256),
+        plain,
+        Path(path),
+        pictures=pictures,
+        weights=weights,
     )
-    onnx.helper.set_model_props(proto, metadata.to_properties())
-    with told_when_unwritable(target), replace_when_complete(target) as part:
+
+
+def write_if_equal(
+    proto: onnx.ModelProto,
+    model: Img2Pose,
+    path: Path,
+    *,
+    pictures: Sequence[np.ndarray],
+    weights: str,
+) -> ExportReport:
+    """Writes the graph of a model if both find the same; see `export_onnx`.
+
+    Args:
+        proto: Of `onnx_of`; its weights are changed if they are to be stored in float16.
+        model: That it was made from.
+        path: The file.
+        pictures: As for `export_onnx`.
+        weights: As for `export_onnx`.
+
+    Raises:
+        InputError: The weights do not fit float16.
+        OutputError: They differ, or a file cannot be written.
+    """
+    detector = Detector(model, model.config.score_threshold)
+    with told_when_unwritable(path), replace_when_complete(path) as part:
         part.write_bytes(proto.SerializeToString())
         float32_bytes = part.stat().st_size
-        agreement = _compare(detector, part, pictures, threshold)
-        _check(agreement, target, plain.config.match_published)
+        agreement = _compare(detector, part, pictures)
+        _check(agreement, path, published=model.config.match_published)
         loss = None
         if weights == "float16":
             halve_weights(proto)
             part.write_bytes(proto.SerializeToString())
-            loss = _compare(detector, part, pictures, threshold)
+            loss = _compare(detector, part, pictures)
         report = ExportReport(
-            target, weights, float32_bytes, part.stat().st_size, threshold, agreement, loss
+            path,
+            weights,
+            float32_bytes,
+            part.stat().st_size,
+            detector.score_threshold,
+            agreement,
+            loss,
         )
-        write_json(report_path(target), report.to_dict(), indent=1)
+        write_json(report_path(path), report.to_dict(), indent=1)
     return report

@@ -14,7 +14,7 @@ from img2pose.detections import FaceDetections
 from img2pose.errors import InputError
 from img2pose.images import image_array
 from img2pose.inference.given_pictures import DecodedPicture
-from img2pose.inference.onnx_metadata import OUTPUT_NAMES, OnnxMetadata
+from img2pose.inference.onnx_metadata import INPUT_NAMES, OUTPUT_NAMES, OnnxMetadata
 from img2pose.inference.picture_detector import PictureDetector, detections_in
 from img2pose.models.detection_settings import DetectionSettings
 from img2pose.references import PoseReferences
@@ -22,6 +22,7 @@ from img2pose.references import PoseReferences
 if TYPE_CHECKING:
     import onnxruntime
 
+_REMEDY = "give a file that scripts/export_onnx.py wrote"
 CPU_PROVIDER = "CPUExecutionProvider"
 
 
@@ -90,6 +91,7 @@ class OnnxDetector(PictureDetector[_Prepared]):
         self.metadata = OnnxMetadata.from_properties(
             self._session.get_modelmeta().custom_metadata_map, os.fspath(path)
         )
+        _check_inputs(self._session, os.fspath(path))
         given = {
             "nms_threshold": nms_threshold,
             "max_detections": max_detections,
@@ -152,6 +154,12 @@ class OnnxDetector(PictureDetector[_Prepared]):
         return detections_in(poses, boxes, scores, (height, width), prepared.intrinsics)
 
 
+def _check_inputs(session: onnxruntime.InferenceSession, path: str) -> None:
+    nodes = [*session.get_inputs(), *session.get_overridable_initializers()]
+    if {node.name for node in nodes} != set(INPUT_NAMES):
+        raise InputError(f"{path}: its graph has other inputs than its metadata promise; {_REMEDY}")
+
+
 def _open_session(
     path: str | os.PathLike[str], providers: Sequence[str] | None, threads: int | None
 ) -> onnxruntime.InferenceSession:
@@ -178,11 +186,10 @@ def _open_session(
         if threads < 1:
             raise InputError(f"threads {threads}: must be at least 1")
         options.intra_op_num_threads = threads
-    remedy = "give a file that scripts/export_onnx.py wrote"
     if not os.path.isfile(path):
-        raise InputError(f"{path}: no such file; {remedy}")
+        raise InputError(f"{path}: no such file; {_REMEDY}")
     try:
         return onnxruntime.InferenceSession(os.fspath(path), options, providers=chosen)
     # ONNX Runtime's errors have no base of their own.
     except Exception as error:
-        raise InputError(f"{path}: is no ONNX file or is damaged; {remedy}") from error
+        raise InputError(f"{path}: is no ONNX file or is damaged; {_REMEDY}") from error

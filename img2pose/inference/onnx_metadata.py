@@ -18,8 +18,19 @@ FORMAT_VERSION = 1
 _KEY = "img2pose"
 _REMEDY = "give a file that scripts/export_onnx.py wrote"
 
+INPUT_NAMES = (
+    "image",
+    "score_threshold",
+    "nms_threshold",
+    "max_detections",
+    "box_factors",
+    "min_size",
+    "max_size",
+)
+"""Of the graph; see `export_graph.PictureToFaces`. All but the first may be left out."""
+
 OUTPUT_NAMES = ("boxes", "scores", "poses")
-"""Of the graph; see `export_graph.PictureToFaces`."""
+"""Of the graph, float32: (N, 4), (N,), (N, 6)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +42,6 @@ class OnnxMetadata:
         pose_stats: Normalisation of its poses, which the graph undoes.
         references: The face its poses refer to.
         checkpoint_sha256: Hash of the file it was exported from.
-        weights: `float32` or `float16`, how the graph stores them.
         package_version: Of img2pose-torch that exported it.
     """
 
@@ -39,7 +49,6 @@ class OnnxMetadata:
     pose_stats: PoseStats
     references: PoseReferences
     checkpoint_sha256: str
-    weights: str
     package_version: str
 
     def to_properties(self) -> dict[str, str]:
@@ -49,7 +58,6 @@ class OnnxMetadata:
             "format_version": FORMAT_VERSION,
             "package_version": self.package_version,
             "checkpoint_sha256": self.checkpoint_sha256,
-            "weights": self.weights,
             "model_config": dataclasses.asdict(self.config),
             "pose_mean": self.pose_stats.mean.tolist(),
             "pose_stddev": self.pose_stats.stddev.tolist(),
@@ -91,7 +99,6 @@ class OnnxMetadata:
                 PoseStats(value["pose_mean"], value["pose_stddev"]),
                 references,
                 str(value["checkpoint_sha256"]),
-                str(value["weights"]),
                 str(value["package_version"]),
             )
         except (InputError, ValueError, TypeError, KeyError) as error:
