@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import glob
+import hashlib
 import json
 import os
 import shutil
 import tempfile
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -64,6 +66,23 @@ def _npy_header(handle: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     else:
         raise ValueError(f"version {version}")
     return shape, dtype
+
+
+def file_sha256(path: str | os.PathLike[str], remedy: str) -> str:
+    """Hash of a file, as hexadecimal digits.
+
+    Args:
+        path: The file.
+        remedy: What the error tells the user to do.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
 
 
 def check_output_folder(path: str | os.PathLike[str]) -> None:
@@ -171,6 +190,28 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Writes UTF-8 text, whole or not at all."""
     with replace_when_complete(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """Writes a file, whole or not at all."""
+    with replace_when_complete(path) as part:
+        part.write_bytes(content)
+
+
+def write_csv(
+    path: str | os.PathLike[str], columns: Sequence[str], rows: Iterable[Iterable[object]]
+) -> None:
+    """Writes a table, whole or not at all.
+
+    Args:
+        path: Target file.
+        columns: Names, the first line.
+        rows: Values in their order; None leaves a cell empty.
+    """
+    with replace_when_complete(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(rows)
 
 
 def write_json(path: str | os.PathLike[str], value: Any, *, indent: int | None = None) -> None:

@@ -238,13 +238,6 @@ def _check_array(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _array_to_tensor(array: np.ndarray) -> Tensor:
-    # Pictures are also read where torch is not installed.
-    import torch
-
-    return torch.from_numpy(np.array(_check_array(array))).permute(2, 0, 1).float() / 255
-
-
 def _check_tensor(tensor: Tensor) -> Tensor:
     if tensor.ndim != 3 or len(tensor) != 3 or not tensor.numel():
         raise ValueError(f"a tensor must be RGB (3, H, W), not {tuple(tensor.shape)}")
@@ -258,17 +251,23 @@ def _check_tensor(tensor: Tensor) -> Tensor:
 
 
 def decoded_image(image: ImageLike) -> np.ndarray | Tensor:
-    """A picture's pixels: a path or PIL image as an array, an array or a tensor as it is.
+    """A picture's pixels: a tensor as it is, anything else as an array.
+
+    Args:
+        image: As for `image_tensor`.
 
     Returns:
-        (H, W, 3) uint8 RGB of a path or PIL image.
+        (H, W, 3) uint8 RGB, or the tensor.
 
     Raises:
         InputError: A file is missing, damaged or no picture.
+        ValueError: An array has another type or shape.
         TypeError: It is none of these.
     """
-    if isinstance(image, np.ndarray) or is_tensor(image):
+    if is_tensor(image):
         return image
+    if isinstance(image, np.ndarray):
+        return _check_array(image)
     if isinstance(image, Image.Image):
         return rgb_array(image)
     if isinstance(image, str | os.PathLike):
@@ -291,7 +290,12 @@ def image_tensor(image: ImageLike) -> Tensor:
         ValueError: An array or tensor has another type, shape or range.
     """
     pixels = decoded_image(image)
-    return _check_tensor(pixels) if is_tensor(pixels) else _array_to_tensor(pixels)
+    if is_tensor(pixels):
+        return _check_tensor(pixels)
+    # Pictures are also read where torch is not installed.
+    import torch
+
+    return torch.from_numpy(np.array(pixels)).permute(2, 0, 1).float() / 255
 
 
 def image_array(image: ImageLike) -> np.ndarray:
@@ -309,6 +313,6 @@ def image_array(image: ImageLike) -> np.ndarray:
     """
     pixels = decoded_image(image)
     if not is_tensor(pixels):
-        return _check_array(pixels)
+        return pixels
     rounded: np.ndarray = (_check_tensor(pixels) * 255).round().clamp(0, 255).byte().cpu().numpy()
     return np.ascontiguousarray(rounded.transpose(1, 2, 0))

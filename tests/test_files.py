@@ -1,13 +1,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from img2pose.files import leftovers_of, replace_when_complete, write_json, write_npy, write_text
+from img2pose.errors import InputError
+from img2pose.files import (
+    file_sha256,
+    leftovers_of,
+    replace_when_complete,
+    write_bytes,
+    write_csv,
+    write_json,
+    write_npy,
+    write_text,
+)
 
 
 def test_a_file_appears_whole_and_makes_its_folder(tmp_path: Path) -> None:
@@ -33,6 +44,29 @@ def test_an_error_leaves_no_new_folder(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), replace_when_complete(tmp_path / "new" / "value.txt"):
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    write_csv(path, ("name", "x"), [("a,b", 1.5), ("ü", None)])
+    content = path.read_bytes()
+    assert content == 'name,x\r\n"a,b",1.5\r\nü,\r\n'.encode()
+
+    def broken() -> Iterator[tuple[int]]:
+        yield (1,)
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_csv(path, ("x",), broken())
+    assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_hash_of_a_file(tmp_path: Path) -> None:
+    write_bytes(tmp_path / "a", b"abc")
+    assert file_sha256(tmp_path / "a", "").startswith("ba7816bf8f01cfea414140de5dae2223b00361a3")
+    with pytest.raises(InputError, match=r"gone: cannot be read \(No such file.*\); look again"):
+        file_sha256(tmp_path / "gone", "look again")
 
 
 def test_numbers_that_json_lacks_are_refused(tmp_path: Path) -> None:

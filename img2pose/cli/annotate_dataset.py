@@ -27,6 +27,7 @@ from img2pose.annotators.labelling import (
 )
 from img2pose.annotators.protocol import FaceDetector, checked_faces
 from img2pose.cli.exit_codes import exit_code_from_errors
+from img2pose.cli.parsers import command_parser, print_results
 from img2pose.data.annotations import (
     Annotation,
     read_annotation,
@@ -50,15 +51,7 @@ SETTINGS_FILE = "settings.json"
 ANNOTATIONS_FOLDER = "annotations"
 # Images that a process takes at a time: few, for an interrupt waits for them.
 _CHUNK = 2
-_EXAMPLE = """\
-examples:
-  %(prog)s --image_list photos.txt --dataset_path photos --output_path labels
-      --detector yunet --model_path face_detection_yunet.onnx
-  %(prog)s --match_annotations wider/train.txt --dataset_path WIDER_train/images
-      --output_path labels --detector yunet --model_path face_detection_yunet.onnx
-  %(prog)s --image_list photos.txt --output_path labels --detector my_module:MyDetector
-      --detector_options threshold=0.6 sizes=640,1280
-
+_NOTES = """\
 detectors and their options:
   yunet         five points. --model_path FILE.onnx, from OpenCV Zoo. sizes=320,640,1024,2048
                 (longer sides that pictures are searched at), mirror=true,
@@ -75,13 +68,19 @@ To go on after a stop, give the same command again: images done are not done twi
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line's flags."""
-    parser = argparse.ArgumentParser(
-        description="Label photographs with a face detector. Writes annotations/IMAGE.json for"
+    parser = command_parser(
+        "scripts/annotate_dataset.py",
+        "Label photographs with a face detector. Writes annotations/IMAGE.json for"
         " each image IMAGE and LIST.txt, which names the JSONs for"
         " convert_json_list_to_lmdb.py, LIST being the name of the image list; settings.json"
         " says how they were made.",
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "--image_list photos.txt --dataset_path photos --output_path labels"
+        " --detector yunet --model_path face_detection_yunet.onnx",
+        "--match_annotations wider/train.txt --dataset_path WIDER_train/images"
+        " --output_path labels --detector yunet --model_path face_detection_yunet.onnx",
+        "--image_list photos.txt --output_path labels --detector my_module:MyDetector"
+        " --detector_options threshold=0.6 sizes=640,1280",
+        notes=_NOTES,
     )
     parser.add_argument(
         "--image_list",
@@ -302,6 +301,18 @@ class _Tally:
         self.worker_seconds += outcome.seconds
         self.labelled.append(task.target)
 
+    def results(self) -> dict[str, int]:
+        return {
+            "images": len(self.labelled),
+            "labelled_now": self.new,
+            "labelled_before": self.before,
+            "images_skipped": len(self.skipped),
+            "faces": self.faces,
+            "faces_with_landmarks": self.with_landmarks,
+            "given_boxes_with_a_face": self.matched,
+            "faces_without_given_box": self.unmatched,
+        }
+
     def summary(self, rule: MatchRule | None, seconds: float) -> str:
         lines = [
             f"images: {len(self.labelled)}",
@@ -464,7 +475,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.skip_bad:
             lines = [f"{path}\t{' '.join(reason.split())}\n" for path, reason in tally.skipped]
             write_text(outputs.skipped, "".join(lines))
-    print(f"{outputs.json_list}\n{tally.summary(rule if given is not None else None, seconds)}")
-    if len(names) < len(listed):
-        print(f"named more than once in {inputs[0]}, labelled once: {len(listed) - len(names)}")
+    lines = [str(outputs.json_list), tally.summary(None if given is None else rule, seconds)]
+    repeated = len(listed) - len(names)
+    if repeated:
+        lines.append(f"named more than once in {inputs[0]}, labelled once: {repeated}")
+    results = {
+        "json_list": str(outputs.json_list),
+        **tally.results(),
+        "named_more_than_once": repeated,
+        "seconds": seconds,
+    }
+    print_results(args, results, "\n".join(lines))
     return 0

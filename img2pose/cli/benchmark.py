@@ -27,6 +27,7 @@ from img2pose.cli.exit_codes import exit_code_from_errors
 from img2pose.cli.inference_throughput import FindsFaces, measure_inference, measure_memory
 from img2pose.cli.loading_throughput import measure_loading
 from img2pose.cli.model_arguments import set_threads
+from img2pose.cli.parsers import command_parser, print_results
 from img2pose.cli.rendering_throughput import measure_first_calls, measure_rendering
 from img2pose.cli.training_throughput import measure_throughput
 from img2pose.config import OptimConfig, TrainConfig, read_config, values_from_assignments
@@ -85,11 +86,12 @@ class Row:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line's flags."""
-    parser = argparse.ArgumentParser(
-        description="Measure prediction, its parts, losses and a training step on this machine."
+    parser = command_parser(
+        "scripts/benchmark.py",
+        "Measure prediction, its parts, losses and a training step on this machine."
         f" Prints a table and writes it to {RESULTS_FILE}. Times are medians; let nothing"
         " else run.",
-        epilog="example: python scripts/benchmark.py --checkpoint best.pth --images photos",
+        "--checkpoint best.pth --images photos",
     )
     parser.add_argument(
         "--measure",
@@ -618,6 +620,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     device = choose_device(args.device)
     report, table = _MEASUREMENTS[args.measure](args, device)
     write_json(output / RESULTS_FILE, {**report, **_machine(device)}, indent=1)
-    print(table)
-    print(f"results: {output / RESULTS_FILE}")
+    results = output / RESULTS_FILE
+    print_results(args, {**report, "results": str(results)}, f"{table}\nresults: {results}")
     return 0

@@ -12,12 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from tqdm import tqdm
 
 from img2pose.cli.exit_codes import exit_code_from_errors
+from img2pose.cli.parsers import command_parser, print_results
 from img2pose.cli.reference_arguments import add_reference_arguments, load_references
 from img2pose.data.annotations import read_annotation_list
 from img2pose.data.conversion import (
@@ -41,12 +42,12 @@ _LEAST_DEVIATION = 1e-9
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line's flags."""
-    parser = argparse.ArgumentParser(
-        description="Turn a list of annotation JSONs into one LMDB file that holds the images"
+    parser = command_parser(
+        "scripts/convert_json_list_to_lmdb.py",
+        "Turn a list of annotation JSONs into one LMDB file that holds the images"
         " and the pose labels fitted to their landmarks. A run that was stopped goes on when the"
         " same command is given again.",
-        epilog="example: %(prog)s --json_list lists/train.txt --dataset_path photographs"
-        " --dest lmdb --train",
+        "--json_list lists/train.txt --dataset_path photographs --dest lmdb --train",
     )
     parser.add_argument(
         "--json_list",
@@ -208,29 +209,30 @@ def _stage(contents: Mapping[Path, bytes], stack: ExitStack) -> None:
         stack.enter_context(replace_when_complete(path)).write_bytes(content)
 
 
-def _up_to_date(outputs: _Outputs, fingerprint: str) -> bool:
-    """Whether the store is what the command would make; what lacks beside it is then written.
+def _completed(outputs: _Outputs, fingerprint: str) -> list[Path] | None:
+    """Files that lacked beside a store that is what the command would make; None if it is not.
+
+    They are written.
 
     Raises:
         InputError: A file beside it is not what the command would write.
     """
     if not outputs.store.exists():
-        return False
+        return None
     try:
         store = PoseStore(outputs.store)
         if store.meta is None or store.meta.fingerprint != fingerprint:
-            return False
+            return None
         tally = Tally.from_values([store.report()])
     except (InputError, TypeError, KeyError):
-        return False
+        return None
     contents = outputs.contents_beside(store.meta, tally)
     for path in [path for path in contents if path.exists()]:
         if path.read_bytes() != contents.pop(path):
             _refuse_existing(path)
     with ExitStack() as stack:
         _stage(contents, stack)
-    print(f"{outputs.store}: up to date", *contents, sep="\n")
-    return True
+    return list(contents)
 
 
 def _summary(tally: Tally, keep_negatives: bool) -> str:
@@ -249,6 +251,23 @@ def _summary(tally: Tally, keep_negatives: bool) -> str:
     if tally.images_per_second is not None:
         lines.append(f"images a second: {tally.images_per_second:.1f}")
     return "\n".join(lines)
+
+
+def _results(outputs: _Outputs, tally: Tally) -> dict[str, Any]:
+    return {
+        "store": str(outputs.store),
+        "up_to_date": False,
+        "images": tally.images,
+        "faces": tally.faces,
+        "faces_with_pose": tally.posed_faces,
+        "boxes_without_area": tally.without_area,
+        "faces_without_fit": tally.without_fit,
+        "images_without_posed_face": tally.negatives,
+        "faces_in_them": tally.negative_faces,
+        "dropped_images_by_reason": dict(sorted(tally.dropped_images_by_reason.items())),
+        "images_skipped": len(tally.skipped),
+        "images_per_second": tally.images_per_second,
+    }
 
 
 @exit_code_from_errors
@@ -276,7 +295,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.allow_outside,
     )
     try:
-        tally = _convert(paths, settings, outputs, args.num_workers, args.overwrite)
+        made = _convert(paths, settings, outputs, args.num_workers, args.overwrite)
     except OSError as error:
         raise OutputError(
             f"{dest}: cannot be written ({error}); mend that and try again"
@@ -284,8 +303,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         logger.info("the same command goes on where this one stopped")
         raise
-    if tally is not None:
-        print(f"{outputs.store}\n{_summary(tally, args.keep_negatives)}")
+    if isinstance(made, Tally):
+        text = f"{outputs.store}\n{_summary(made, args.keep_negatives)}"
+        print_results(args, _results(outputs, made), text)
+    else:
+        added = [str(path) for path in made]
+        text = "\n".join([f"{outputs.store}: up to date", *added])
+        print_results(args, {"store": str(outputs.store), "up_to_date": True, "added": added}, text)
     return 0
 
 
@@ -295,8 +319,8 @@ def _convert(
     outputs: _Outputs,
     num_workers: int,
     overwrite: bool,
-) -> Tally | None:
-    """Writes all outputs, the store first; None where they are up to date."""
+) -> Tally | list[Path]:
+    """Writes all outputs, the store first; where it is up to date, what lacked beside it."""
     with ExitStack() as stack:
 
         def progress(work: Iterable[_T], name: str, total: int, done: int) -> Iterable[_T]:
@@ -317,8 +341,9 @@ def _convert(
         outputs.remove_leftovers()
         fingerprint = settings.fingerprint(paths, progress)
         if not overwrite:
-            if _up_to_date(outputs, fingerprint):
-                return None
+            added = _completed(outputs, fingerprint)
+            if added is not None:
+                return added
             outputs.refuse_existing()
         # They get their names after the store has: it can tell them anew, they cannot tell it.
         beside = stack.enter_context(ExitStack())

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 from tqdm import tqdm
 
 from img2pose.cli.exit_codes import exit_code_from_errors
+from img2pose.cli.parsers import command_parser, print_results
 from img2pose.errors import InputError
 from img2pose.files import check_output_folder, replace_when_complete
 from img2pose.models.weights import read_checkpoint
@@ -46,10 +47,12 @@ _KEPT_SUFFIXES = (".pth", ".npy")
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line's flags."""
-    parser = argparse.ArgumentParser(
-        description="Download weights that the img2pose paper's authors published on Google Drive"
+    parser = command_parser(
+        "scripts/download_weights.py",
+        "Download weights that the img2pose paper's authors published on Google Drive"
         " to DEST/NAME/ (needs gdown: pip install '.[weights]'). Prints the files and their"
         f" SHA-256. Licence: {LICENCE}.",
+        "wider --dest weights",
     )
     parser.add_argument(
         "name",
@@ -266,19 +269,29 @@ def _store(files: Sequence[Path], folder: Path) -> list[Path]:
     return targets
 
 
-def _print_files(files: Sequence[Path]) -> None:
-    for file in files:
-        with open(file, "rb") as handle:
-            print(f"{file}: sha256 {hashlib.file_digest(handle, 'sha256').hexdigest()}")
+def _sha256(file: Path) -> str:
+    with open(file, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _print_files(args: argparse.Namespace, folder: Path, files: Sequence[Path], new: bool) -> None:
+    digests = {str(file): _sha256(file) for file in files}
+    lines = [] if new else [f"{folder}: already there; give --overwrite to download it again"]
+    lines += [f"{file}: sha256 {digest}" for file, digest in digests.items()]
     stats = _pose_stats_files(files)
     mean, stddev = ("MEAN.npy", "STDDEV.npy") if stats is None else map(str, stats)
+    calls = []
     for file in files:
         if file.suffix.lower() == ".pth":
             command = ["python", "scripts/predict.py", "IMAGE", "--checkpoint", str(file)]
             command += ["--pose_mean", mean, "--pose_stddev", stddev, "--output_path", "out"]
-            print(f"next: {shlex.join(command)}")
+            calls.append(shlex.join(command))
+    lines += [f"next: {call}" for call in calls]
     if stats is None:
-        print("MEAN.npy, STDDEV.npy: the authors' pose statistics, which are not in this download")
+        lines.append(
+            "MEAN.npy, STDDEV.npy: the authors' pose statistics, which are not in this download"
+        )
+    print_results(args, {"downloaded": new, "sha256": digests, "next": calls}, "\n".join(lines))
 
 
 @exit_code_from_errors
@@ -294,8 +307,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if file.suffix.lower() in _KEPT_SUFFIXES and file.is_file()
     )
     if any(file.suffix.lower() == ".pth" for file in present) and not args.overwrite:
-        print(f"{folder}: already there; give --overwrite to download it again")
-        _print_files(present)
+        _print_files(args, folder, present, new=False)
         return 0
     gdown = _import_gdown()
     print(f"warning: {LICENCE}", file=sys.stderr)
@@ -312,5 +324,5 @@ def main(argv: Sequence[str] | None = None) -> int:
         files = _unpack(download, unpacked, args.name, source)
         _check(files, source)
         files = _store(files, folder)
-    _print_files(files)
+    _print_files(args, folder, files, new=True)
     return 0

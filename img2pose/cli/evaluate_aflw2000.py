@@ -11,22 +11,26 @@ from img2pose.cli.head_pose_evaluation import (
     add_head_pose_arguments,
     run_head_pose_evaluation,
 )
+from img2pose.cli.parsers import command_parser
 from img2pose.errors import InputError
 from img2pose.evaluation.head_pose import AngleFigures, TranslationFigures
 from img2pose.evaluation.head_report import PublishedFigures
 from img2pose.evaluation.head_sets import HeadSet, read_aflw2000, read_annotated
 
+SCRIPT = "scripts/evaluate_aflw2000.py"
 MIN_SIZE = 400
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line's flags."""
-    parser = argparse.ArgumentParser(
-        description="Compare a model's head poses with those of AFLW2000-3D by img2pose's protocol"
+    parser = command_parser(
+        SCRIPT,
+        "Compare a model's head poses with those of AFLW2000-3D by img2pose's protocol"
         f" (shorter side {MIN_SIZE} pixels, 10 proposals a picture): Euler angles, geodesic,"
         " translation and landmark errors, by yaw band, over the faces found and with the missed"
         " ones counted. Writes summary.json, report.html, faces.csv (a row a face), left_out.csv"
         " and plots. Predictions are kept, and scored again without the model.",
+        "--checkpoint best.pth --dataset_path AFLW2000 --output_path out/aflw2000",
     )
     parser.add_argument(
         "--dataset_path",
@@ -63,7 +67,7 @@ def _read(args: argparse.Namespace) -> HeadSet:
 
 BENCHMARK = HeadBenchmark(
     "AFLW2000-3D",
-    "evaluate_aflw2000.py",
+    SCRIPT,
     MIN_SIZE,
     PublishedFigures(
         None,

@@ -11,22 +11,26 @@ from img2pose.cli.head_pose_evaluation import (
     add_head_pose_arguments,
     run_head_pose_evaluation,
 )
+from img2pose.cli.parsers import command_parser
 from img2pose.data.biwi import find_frames, listed_frames
 from img2pose.evaluation.head_pose import AngleFigures
 from img2pose.evaluation.head_report import PublishedFigures
 from img2pose.evaluation.head_sets import HeadSet, read_biwi
 
+SCRIPT = "scripts/evaluate_biwi.py"
 MIN_SIZE = 700
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line's flags."""
-    parser = argparse.ArgumentParser(
-        description="Compare a model's head poses with those of BIWI's frames by img2pose's"
+    parser = command_parser(
+        SCRIPT,
+        "Compare a model's head poses with those of BIWI's frames by img2pose's"
         f" protocol (shorter side {MIN_SIZE} pixels, 10 proposals a picture, the most central"
         " detection): Euler angles and geodesic errors, by yaw band, over the faces found and with"
         " the missed ones counted. Writes summary.json, report.html, faces.csv (a row a frame),"
         " left_out.csv and plots. Predictions are kept, and scored again without the model.",
+        "--checkpoint best.pth --dataset_path biwi/hpdb --output_path out/biwi",
     )
     parser.add_argument(
         "--dataset_path",
@@ -52,7 +56,7 @@ def _read(args: argparse.Namespace) -> HeadSet:
 
 BENCHMARK = HeadBenchmark(
     "BIWI",
-    "evaluate_biwi.py",
+    SCRIPT,
     MIN_SIZE,
     PublishedFigures(13219, AngleFigures(4.567, 3.546, 3.244, 3.786)),
     _read,

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import shlex
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from img2pose.cli.commands import command_line
+from img2pose.cli.evaluation_summary import evaluation_summary
 from img2pose.cli.exit_codes import exit_code_from_errors
 from img2pose.cli.model_arguments import (
     add_model_arguments,
     add_score_threshold_argument,
     load_detector,
 )
+from img2pose.cli.parsers import command_parser, print_results
 from img2pose.cli.prediction_arguments import add_prediction_arguments, predictions_for
 from img2pose.data.labels import POSE_CAMERAS
 from img2pose.data.store import PoseStore
@@ -29,7 +31,6 @@ from img2pose.evaluation.landmark_report import figures_by_band, landmark_report
 from img2pose.evaluation.landmarks import (
     LANDMARK_LIMIT,
     FaceResult,
-    LandmarkEvaluation,
     LandmarkSummary,
     judge_pictures,
     protocol,
@@ -42,23 +43,32 @@ from img2pose.evaluation.pictures import (
     truth_fingerprint,
 )
 from img2pose.evaluation.predicting import Predictor
-from img2pose.evaluation.predictions import ModelNotes, PredictionCache
-from img2pose.evaluation.report import Summary, write_report
+from img2pose.evaluation.predictions import PredictionCache
+from img2pose.evaluation.report import write_report
 from img2pose.evaluation.sheets import SHEET_CELL, evenly_spaced, prediction_cell
-from img2pose.files import check_output_folder, replace_when_complete
+from img2pose.files import (
+    check_output_folder,
+    replace_when_complete,
+    told_when_unwritable,
+    write_csv,
+)
 from img2pose.references import PoseReferences
-from img2pose.versions import package_versions
 from img2pose.visualization import contact_sheet
+
+_SCRIPT = "scripts/evaluate_landmarks.py"
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line's flags."""
-    parser = argparse.ArgumentParser(
-        description="Compare a model's faces with annotated landmarks: recall, false positives,"
+    parser = command_parser(
+        _SCRIPT,
+        "Compare a model's faces with annotated landmarks: recall, false positives,"
         " rotation and landmark errors. Writes report.html, summary.json and faces.csv (a row for"
         " each annotated face), with --sheet also contact_sheet.png. Predictions are kept: scoring"
         " them again, with another --score_threshold or --truth_camera, needs no model. torchrun"
         " shares the pictures among several processes.",
+        "--checkpoint best.pth --json_list lists/val.txt --dataset_path photographs"
+        " --output_path out/landmarks --sheet 12",
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
@@ -109,53 +119,8 @@ def _write_sheet(path: Path, cells: Sequence[np.ndarray]) -> None:
         Image.fromarray(contact_sheet(cells, cell=SHEET_CELL)).save(part)
 
 
-def _write_faces(path: Path, faces: Sequence[FaceResult]) -> None:
-    with replace_when_complete(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, FaceResult.columns())
-        writer.writeheader()
-        writer.writerows(face.to_row() for face in faces)
-
-
 def _command(argv: Sequence[str] | None) -> str:
-    return shlex.join(["scripts/evaluate_landmarks.py", *(sys.argv[1:] if argv is None else argv)])
-
-
-def _summary(
-    args: argparse.Namespace,
-    command: str,
-    pictures: PictureSource,
-    cache: PredictionCache,
-    model: ModelNotes,
-    evaluation: LandmarkEvaluation,
-    seconds: float,
-) -> Summary:
-    config = model.config
-    return Summary(
-        figures=evaluation.summary.to_dict() | figures_by_band(evaluation.faces),
-        protocol=protocol(args.truth_camera),
-        data={
-            "source": args.lmdb or args.json_list,
-            "dataset_path": args.dataset_path,
-            "pictures": len(pictures),
-            "images_sha256": cache.provenance["images_sha256"],
-            "truth_sha256": truth_fingerprint(pictures),
-            "truth_camera": args.truth_camera,
-        },
-        model={
-            "checkpoint": args.checkpoint,
-            "checkpoint_sha256": cache.provenance["checkpoint_sha256"],
-            "references_sha256": model.references.sha256,
-            "min_size": config["min_size"][-1],
-            "max_size": config["max_size"],
-            "inference_profile": config["inference_profile"],
-            "lowest_score": model.score_threshold,
-            "device": model.device,
-            "predicted_with": ", ".join(f"{name} {v}" for name, v in model.versions.items()),
-        },
-        command=command,
-        seconds={"before_report": seconds, **cache.inference_seconds()},
-        versions=package_versions(),
-    )
+    return command_line(_SCRIPT, sys.argv[1:] if argv is None else argv)
 
 
 def _sheet_cells(
@@ -237,8 +202,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     evaluation = summarise(judged, args.score_threshold)
     cells = _sheet_cells(pictures, cache, model.references, args.score_threshold, args.sheet)
-    seconds = time.perf_counter() - began
-    summary = _summary(args, _command(argv), pictures, cache, model, evaluation, seconds)
+    summary = evaluation_summary(
+        args,
+        cache,
+        model,
+        figures=evaluation.summary.to_dict() | figures_by_band(evaluation.faces),
+        protocol=protocol(args.truth_camera),
+        data={
+            "source": args.lmdb or args.json_list,
+            "truth_sha256": truth_fingerprint(pictures),
+            "truth_camera": args.truth_camera,
+        },
+        settings={},
+        command=_command(argv),
+        seconds=time.perf_counter() - began,
+    )
     report = landmark_report(
         "Faces against annotated landmarks",
         f"{args.checkpoint} on {args.lmdb or args.json_list}: {len(pictures)} pictures,"
@@ -250,11 +228,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         model.references,
         summary,
     )
-    _write_faces(output / "faces.csv", evaluation.faces)
-    if cells:
-        _write_sheet(output / "contact_sheet.png", cells)
+    with told_when_unwritable(output):
+        faces = (face.to_row().values() for face in evaluation.faces)
+        write_csv(output / "faces.csv", FaceResult.columns(), faces)
+        if cells:
+            _write_sheet(output / "contact_sheet.png", cells)
     write_report(output / "report.html", report)
     summary.write(output / "summary.json")
-    print(_table(evaluation.summary))
-    print(f"results: {output}")
+    results = {**asdict(summary), "results": str(output)}
+    print_results(args, results, f"{_table(evaluation.summary)}\nresults: {output}")
     return 0

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from img2pose.cli.commands import command_line
+from img2pose.cli.evaluation_summary import evaluation_summary
 from img2pose.cli.exit_codes import exit_code_from_errors
 from img2pose.cli.model_arguments import add_model_arguments, load_detector
+from img2pose.cli.parsers import command_parser, print_results
 from img2pose.cli.prediction_arguments import add_prediction_arguments, predictions_for
 from img2pose.cli.score_wider import CURVES_FILE, POINTS_FILE
 from img2pose.cli.wider_arguments import add_scoring_arguments, chosen_events
@@ -50,24 +52,24 @@ from img2pose.evaluation.wider.submission import (
 )
 from img2pose.files import check_output_folder, told_when_unwritable
 from img2pose.images import read_image
-from img2pose.versions import package_versions
 
 SUBMISSION_FOLDER = "submission"
 TITLE = "WIDER FACE, validation"
 
+_SCRIPT = "evaluate_wider.py"
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line's flags."""
-    parser = argparse.ArgumentParser(
-        prog="evaluate_wider.py",
-        description="Find the faces of WIDER FACE's images. Writes the files to submit"
+    parser = command_parser(
+        _SCRIPT,
+        "Find the faces of WIDER FACE's images. Writes the files to submit"
         f" (OUTPUT_PATH/{SUBMISSION_FOLDER}/EVENT/IMAGE.txt), summary.json and report.html, with"
         f" --ground_truth also the average precisions, {CURVES_FILE} and {POINTS_FILE}. Goes on"
         " where it stopped when the same command is started again; torchrun's processes share the"
         " images.",
-        epilog="example: python evaluate_wider.py --checkpoint best.pth --dataset_path"
-        " WIDER_val/images --ground_truth eval_tools/ground_truth --output_path results/wider"
-        " --min_size 800",
+        "--checkpoint best.pth --dataset_path WIDER_val/images"
+        " --ground_truth eval_tools/ground_truth --output_path out/wider --min_size 800",
     )
     parser.add_argument("--dataset_path", required=True, help="WIDER_val/images")
     parser.add_argument(
@@ -125,11 +127,11 @@ class _Work:
 def _plan(args: argparse.Namespace) -> _Work:
     settings = _settings(args)
     events = chosen_events(args)
-    check_output_folder(args.output_path)
+    submission = Path(args.output_path) / SUBMISSION_FOLDER
+    check_output_folder(submission)
     images = find_wider_images(
         args.dataset_path, args.dataset_list, events, allow_missing=args.allow_missing
     )
-    submission = Path(args.output_path) / SUBMISSION_FOLDER
     for name, path in files_in_folder(submission):
         if name not in images:
             raise InputError(
@@ -215,10 +217,10 @@ def _write_results(
     )
     write_report(output / "report.html", report)
     summary.write(output / "summary.json")
-    if score is not None:
-        print(table(score))
-    print(f"files to submit: {submission}")
-    print(f"results: {output}")
+    lines = [] if score is None else [table(score)]
+    lines += [f"files to submit: {submission}", f"results: {output}"]
+    results = {**asdict(summary), "submission": str(submission), "results": str(output)}
+    print_results(args, results, "\n".join(lines))
 
 
 def _key_figures(values: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -239,40 +241,28 @@ def _summary(
     command: str,
     seconds: float,
 ) -> Summary:
-    counts = [len(cache[name]) for name in work.images]
     protocol = {
         "passes": work.settings.description(),
         "detections": f"all with a score above {LOWEST_SCORE}, in each pass",
     }
-    return Summary(
+    boxes = sum(len(cache[name]) for name in work.images)
+    return evaluation_summary(
+        args,
+        cache,
+        model,
         figures=(
-            {"images": len(work.images), "predictions": sum(counts)}
-            if score is None
-            else figures(score)
+            {"images": len(work.images), "predictions": boxes} if score is None else figures(score)
         ),
         protocol=protocol if score is None else protocol | PROTOCOL,
         data={
-            "dataset_path": args.dataset_path,
             "dataset_list": args.dataset_list,
-            "images": len(work.images),
             "events": sorted({event_of(name) for name in work.images}),
-            "images_sha256": cache.provenance["images_sha256"],
             "ground_truth": args.ground_truth,
             "ground_truth_sha256": None if work.truth is None else work.truth.sha256,
         },
-        model={
-            "checkpoint": args.checkpoint,
-            "checkpoint_sha256": cache.provenance["checkpoint_sha256"],
-            "references_sha256": model.references.sha256,
-            **work.settings.to_dict(),
-            "inference_profile": model.config["inference_profile"],
-            "lowest_score": model.score_threshold,
-            "device": model.device,
-            "predicted_with": ", ".join(f"{name} {v}" for name, v in model.versions.items()),
-        },
+        settings=work.settings.to_dict(),
         command=command,
-        seconds={"command": seconds, **cache.inference_seconds()},
-        versions=package_versions(),
+        seconds=seconds,
     )
 
 
@@ -281,7 +271,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; see `--help`."""
     began = time.perf_counter()
     args = build_parser().parse_args(argv)
-    command = shlex.join(["evaluate_wider.py", *(sys.argv[1:] if argv is None else argv)])
+    command = command_line(_SCRIPT, sys.argv[1:] if argv is None else argv)
     with joined_processes() as processes:
         with processes.one_error():
             work = _plan(args)

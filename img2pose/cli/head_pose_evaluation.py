@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import shlex
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from img2pose.cli.commands import command_line
+from img2pose.cli.evaluation_summary import evaluation_summary
 from img2pose.cli.model_arguments import add_model_arguments, load_detector
+from img2pose.cli.parsers import print_results
 from img2pose.cli.prediction_arguments import add_prediction_arguments, predictions_for
 from img2pose.distributed import Processes, joined_processes
 from img2pose.evaluation.evaluators import LOWEST_SCORE
@@ -41,15 +42,13 @@ from img2pose.evaluation.head_sets import (
 from img2pose.evaluation.pictures import PictureFiles
 from img2pose.evaluation.predicting import Predictor
 from img2pose.evaluation.predictions import ModelNotes, PredictionCache
-from img2pose.evaluation.report import Plot, Report, Summary, Table, write_report
-from img2pose.files import check_output_folder, replace_when_complete, told_when_unwritable
+from img2pose.evaluation.report import Report, Table, write_report
+from img2pose.files import check_output_folder, told_when_unwritable, write_bytes, write_csv
 from img2pose.images import read_image
-from img2pose.versions import package_versions
 
 # Proposals a level before suppression, and an image after it.
 DETECTION: Mapping[str, Any] = {"rpn_pre_nms_test": 500, "rpn_post_nms_test": 10}
 MAX_SIZE = 1400
-_SHOWN_SETTINGS = ("min_size", "max_size", "inference_profile", "match_published", *DETECTION)
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class HeadBenchmark:
 
     Attributes:
         name: In the report.
-        script: The command's file.
+        script: The command's, as in `commands.COMMANDS`.
         min_size: Shorter side of its protocol in pixels.
         published: What img2pose's authors state.
         read: Reads the data set that the flags name.
@@ -86,7 +85,12 @@ def add_head_pose_arguments(parser: argparse.ArgumentParser, min_size: int) -> N
         help="leave out pictures that are damaged or whose labels cannot be used, and say which,"
         " instead of stopping; every picture is then decoded once more, first",
     )
-    add_model_arguments(parser)
+    add_model_arguments(
+        parser,
+        min_size_help="shorter side that pictures are resized to (default: the protocol's,"
+        " %(default)s)",
+        max_size_help="longest longer side of these (default: %(default)s)",
+    )
     add_prediction_arguments(parser)
     parser.set_defaults(min_size=str(min_size), max_size=str(MAX_SIZE))
 
@@ -108,17 +112,19 @@ def run_head_pose_evaluation(
         InputError: Bad input.
         OutputError: The results cannot be written.
     """
-    command = shlex.join([f"scripts/{benchmark.script}", *(sys.argv[1:] if argv is None else argv)])
+    began = time.perf_counter()
+    command = command_line(benchmark.script, sys.argv[1:] if argv is None else argv)
     with joined_processes() as processes:
         with processes.one_error():
             check_output_folder(args.output_path)
             heads = benchmark.read(args)
             if args.skip_bad:
-                names = tqdm(heads.images, desc="decoding", unit="image", disable=None)
+                quiet = None if processes.is_main else True
+                names = tqdm(heads.images, desc="decoding", unit="image", disable=quiet)
                 heads = without_unreadable_pictures(heads, names)
         cache, model = _predict(args, heads, processes)
     if processes.is_main:
-        _write_results(args, benchmark, heads, cache, model, command)
+        _write_results(args, benchmark, heads, cache, model, command, began)
     return 0
 
 
@@ -148,8 +154,8 @@ def _write_results(
     cache: PredictionCache,
     model: ModelNotes,
     command: str,
+    began: float,
 ) -> None:
-    began = time.perf_counter()
     references = model.references
     truths, left_out = fit_truths(heads, references)
     found = {name: cache[name].as_detections() for name in heads.images}
@@ -158,38 +164,28 @@ def _write_results(
     cases = worst_cases(
         judged, lambda name: read_image(heads.images[name], upright=False), references
     )
-    seconds = {**cache.inference_seconds(), "scoring": time.perf_counter() - began}
     protocol = _protocol(benchmark, args, heads)
-    summary = Summary(
+    summary = evaluation_summary(
+        args,
+        cache,
+        model,
         figures=judged.summary.to_dict() | {"found_at_iou_50": judged.found_at_iou_50},
         protocol=protocol,
         data={
             "name": benchmark.name,
-            "dataset_path": args.dataset_path,
-            "pictures": len(heads.images),
-            "images_sha256": cache.provenance["images_sha256"],
             "truth_sha256": heads.truth_sha256,
             "left_out": _counted(left_out) | dict(heads.counts),
         },
-        model={
-            "checkpoint": args.checkpoint,
-            "checkpoint_sha256": cache.provenance["checkpoint_sha256"],
-            "references_sha256": model.references.sha256,
-            **{name: model.config[name] for name in _SHOWN_SETTINGS},
-            "lowest_score": model.score_threshold,
-            "device": model.device,
-            "predicted_with": ", ".join(f"{name} {v}" for name, v in model.versions.items()),
-        },
+        settings=DETECTION,
         command=command,
-        seconds=seconds,
-        versions=package_versions(),
+        seconds=time.perf_counter() - began,
     )
     output = Path(args.output_path)
     left_out_by_reason = left_out_table(left_out, heads.counts)
     report = Report(
         f"Head poses: {benchmark.name}",
         f"{args.checkpoint} on {args.dataset_path}",
-        _key_figures(judged, seconds),
+        _key_figures(judged, summary.seconds),
         report_sections(
             judged,
             benchmark.published,
@@ -201,18 +197,20 @@ def _write_results(
         summary.facts(),
     )
     with told_when_unwritable(output):
-        _write_table(output / "faces.csv", judged.rows())
-        _write_table(
+        faces = judged.rows()
+        write_csv(output / "faces.csv", list(faces[0]), (face.values() for face in faces))
+        write_csv(
             output / "left_out.csv",
-            [{"image": o.image, "reason": o.reason, "detail": o.detail} for o in left_out],
             ("image", "reason", "detail"),
+            ((head.image, head.reason, head.detail) for head in left_out),
         )
         for name, plot in plots.items():
-            _write_plot(output / f"{name}.png", plot)
+            write_bytes(output / f"{name}.png", plot.png)
     write_report(output / "report.html", report)
     summary.write(output / "summary.json")
-    _print_figures(benchmark, judged, left_out_by_reason, seconds)
-    print(f"results: {output}")
+    text = _figures_text(benchmark, judged, left_out_by_reason, summary.seconds)
+    results = {**asdict(summary), "results": str(output)}
+    print_results(args, results, f"{text}\nresults: {output}")
 
 
 def _counted(left_out: Sequence[LeftOutHead]) -> dict[str, int]:
@@ -229,8 +227,8 @@ def _protocol(benchmark: HeadBenchmark, args: argparse.Namespace, heads: HeadSet
         "detections": f"all with a score above {LOWEST_SCORE}, as published",
         **heads.protocol,
         **PROTOCOL,
-        "seconds": "of a prediction, without reading the picture, in batches of"
-        f" {args.batch_size}, as measured when it was made",
+        "seconds": "of a prediction, in batches of"
+        f" {args.batch_size}, as measured when it was made; pictures are read meanwhile",
     }
 
 
@@ -249,48 +247,36 @@ def _key_figures(judged: JudgedHeads, seconds: Mapping[str, float | None]) -> li
             ("geodesic error, found (deg)", f"{only.rotation_deg_mean:.3f}"),
         ]
     if only.landmarks_by_box is not None:
-        figures.append(("landmark error, found", f"{only.landmarks_by_box.mean:.4f}"))
+        figures.append(("landmark error, found (of the box)", f"{only.landmarks_by_box.mean:.4f}"))
     return [*figures, ("milliseconds a picture, median", _median_milliseconds(seconds))]
 
 
-def _write_table(
-    path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None
-) -> None:
-    with replace_when_complete(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns or list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _write_plot(path: Path, plot: Plot) -> None:
-    with replace_when_complete(path) as part:
-        part.write_bytes(plot.png)
-
-
-def _print_table(table: Table) -> None:
+def _table_text(table: Table) -> list[str]:
     texts = [[table.text(i, cell) for i, cell in enumerate(row)] for row in table.rows]
     lines = [list(table.columns), *texts]
     widths = [max(len(line[column]) for line in lines) for column in range(len(table.columns))]
-    print(f"\n{table.title}")
+    shown = ["", table.title]
     for line in lines:
         cells = [
             f"{cell:>{width}}" if table.is_numeric(column) else f"{cell:<{width}}"
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         ]
-        print("  ".join(cells).rstrip())
+        shown.append("  ".join(cells).rstrip())
+    return shown
 
 
-def _print_figures(
+def _figures_text(
     benchmark: HeadBenchmark,
     judged: JudgedHeads,
     left_out: Table,
     seconds: Mapping[str, float | None],
-) -> None:
+) -> str:
     summary = judged.summary
-    print(
-        f"{benchmark.name}: {summary.faces} faces, {summary.missed} not found,"
-        f" {judged.found_at_iou_50 if judged.found_at_iou_50 is not None else '-'} found at IoU 0.5"
-    )
+    at_iou = judged.found_at_iou_50
+    lines = [
+        f"{benchmark.name}: {summary.faces} faces, {summary.missed} not found"
+        + ("" if at_iou is None else f", {at_iou} found at IoU 0.5")
+    ]
     for table in (
         angle_table(summary, benchmark.published),
         translation_table(summary, benchmark.published),
@@ -299,5 +285,6 @@ def _print_figures(
         left_out,
     ):
         if table is not None:
-            _print_table(table)
-    print(f"\nmilliseconds a picture, median: {_median_milliseconds(seconds)}")
+            lines += _table_text(table)
+    lines.append(f"\nmilliseconds a picture, median: {_median_milliseconds(seconds)}")
+    return "\n".join(lines)

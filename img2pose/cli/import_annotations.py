@@ -17,7 +17,15 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
+from img2pose.cli.commands import program_name
 from img2pose.cli.exit_codes import exit_code_from_errors
+from img2pose.cli.parsers import (
+    LinesKept,
+    add_json_argument,
+    command_parser,
+    examples_text,
+    print_results,
+)
 from img2pose.data.annotations import (
     Annotation,
     annotation_content,
@@ -31,6 +39,9 @@ from img2pose.errors import InputError, OutputError
 from img2pose.files import check_output_folder, replace_when_complete, write_text
 
 _SKIPPED_SUFFIX = "_skipped.txt"
+
+
+_SCRIPT = "scripts/import_annotations.py"
 
 
 @dataclass(frozen=True)
@@ -137,11 +148,12 @@ FORMATS = (
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line's flags."""
-    parser = argparse.ArgumentParser(
-        description="Turn the labels of another data set into annotation JSONs and lists of them:"
+    parser = command_parser(
+        _SCRIPT,
+        "Turn the labels of another data set into annotation JSONs and lists of them:"
         " OUTPUT_PATH/annotations/FOLDER/NAME.json for FOLDER/NAME.jpg, and either train.txt and"
         " val.txt (--val_count, --val_fraction) or one list (--list_name).",
-        epilog=f"example: python scripts/import_annotations.py {FORMATS[0].example}",
+        FORMATS[0].example,
     )
     formats = parser.add_subparsers(dest="format", required=True, metavar="FORMAT")
     for kind in FORMATS:
@@ -149,9 +161,11 @@ def build_parser() -> argparse.ArgumentParser:
             kind.name,
             help=kind.summary,
             description=f"Import {kind.summary}.",
-            epilog=f"example: python scripts/import_annotations.py {kind.example}",
+            epilog=examples_text(program_name(_SCRIPT), kind.example),
+            formatter_class=LinesKept,
         )
         command.set_defaults(kind=kind)
+        add_json_argument(command)
         _add_arguments(command, kind)
     return parser
 
@@ -410,9 +424,7 @@ def _publish(
     shutil.rmtree(staging, ignore_errors=True)
 
 
-def _summary(
-    label_set: LabelSet, reading: _Reading, outputs: _Outputs, parts: Sequence[Sequence[str]]
-) -> str:
+def _counts(label_set: LabelSet, reading: _Reading) -> dict[str, int]:
     counts = {
         "faces": reading.faces,
         "  with landmarks": reading.faces_with_landmarks,
@@ -424,9 +436,7 @@ def _summary(
     }
     if reading.taken_over:
         counts["taken over from a run that was stopped"] = reading.taken_over
-    lines = [f"images: {len(reading.image_paths)}"]
-    lines += [f"  in {path}: {len(part)}" for path, part in zip(outputs.lists, parts, strict=True)]
-    return "\n".join([*lines, *(f"{what}: {count}" for what, count in counts.items())])
+    return counts
 
 
 @exit_code_from_errors
@@ -459,5 +469,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{error.filename or output}: cannot be written ({error.strerror or error}); make room"
             " and give the same command again"
         ) from error
-    print(_summary(label_set, reading, outputs, parts))
+    images = len(reading.image_paths)
+    lists = {str(path): len(part) for path, part in zip(outputs.lists, parts, strict=True)}
+    counts = _counts(label_set, reading)
+    lines = [f"images: {images}", *(f"  in {path}: {count}" for path, count in lists.items())]
+    lines += [f"{what}: {count}" for what, count in counts.items()]
+    results = {
+        "images": images,
+        "lists": lists,
+        "counts": {what.strip(): count for what, count in counts.items()},
+    }
+    print_results(args, results, "\n".join(lines))
     return 0

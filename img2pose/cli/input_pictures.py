@@ -118,10 +118,9 @@ class ReadablePictures:
         if self._skip:
             write_text(folder / UNREADABLE_FILE, "".join(f"{line}\n" for line in self.unreadable))
 
-    def print_count(self) -> None:
-        """Prints how many were skipped, if they may be."""
-        if self._skip:
-            print(f"unreadable: {len(self.unreadable)}")
+    def counts(self) -> dict[str, int]:
+        """How many were skipped, if they may be; for the results that a command prints."""
+        return {"unreadable": len(self.unreadable)} if self._skip else {}
 
 
 def _fault(image: Path) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from img2pose.cli.exit_codes import exit_code_from_errors
+from img2pose.cli.parsers import command_parser, print_results
 from img2pose.cli.reference_arguments import add_reference_arguments, load_references
 from img2pose.data.store import PoseStore, Record
 from img2pose.detections import FaceDetections
@@ -50,13 +50,13 @@ _LEAST_SIDE = 720
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line's flags."""
-    parser = argparse.ArgumentParser(
-        description="Show a store: a summary of it, or the numbers of single records, and their"
+    parser = command_parser(
+        "scripts/inspect_lmdb.py",
+        "Show a store: a summary of it, or the numbers of single records, and their"
         " pictures with all labels. Boxes are yellow, or pink for faces without a pose; stored"
         " landmarks are green; the 68 reference points projected with the stored pose are light"
         " blue; the pose's axes are red (x), green (y) and blue (out of the face).",
-        epilog="example: python scripts/inspect_lmdb.py datasets/train.lmdb --record 0 17"
-        " --output_path look",
+        "datasets/train.lmdb --record 0 17 --output_path look",
     )
     parser.add_argument("lmdb", metavar="FILE", help="store of convert_json_list_to_lmdb.py")
     parser.add_argument(
@@ -77,7 +77,6 @@ def build_parser() -> argparse.ArgumentParser:
         "--output_path",
         help="folder for record_KEY.png and the sheet; without it records are only printed",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
     add_reference_arguments(parser)
     return parser
 
@@ -313,16 +312,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.sheet and output is not None:
         sheet = output / SHEET_FILE
         _draw_sheet(store, args.sheet, references, sheet)
-    if args.json:
-        content = {"records": records} if summary is None else summary
-        print(json.dumps({**content, "sheet": None if sheet is None else str(sheet)}, indent=1))
-    else:
-        if summary is not None:
-            print(_summary_text(summary))
-        for entry in records:
-            print(_record_text(entry))
-            if "drawing" in entry:
-                print(f"  drawing: {entry['drawing']}")
-        if sheet is not None:
-            print(f"sheet: {sheet}")
+    lines = [] if summary is None else [_summary_text(summary)]
+    for entry in records:
+        lines.append(_record_text(entry))
+        if "drawing" in entry:
+            lines.append(f"  drawing: {entry['drawing']}")
+    if sheet is not None:
+        lines.append(f"sheet: {sheet}")
+    content = {"records": records} if summary is None else summary
+    results = {**content, "sheet": None if sheet is None else str(sheet)}
+    print_results(args, results, "\n".join(lines))
     return 2 if summary is not None and summary["records_unreadable"] else 0

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from img2pose.cli.exit_codes import exit_code_from_errors
+from img2pose.cli.parsers import command_parser, print_results
 from img2pose.errors import InputError
 from img2pose.files import check_output_folder, replace_when_complete
 from img2pose.training.curves import draw_runs, read_run
@@ -16,11 +17,11 @@ _DOTS_PER_INCH = 120
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line's flags."""
-    parser = argparse.ArgumentParser(
-        description="Draw the curves of one or more training runs to one PNG: losses, rates and"
+    parser = command_parser(
+        "scripts/plot_run.py",
+        "Draw the curves of one or more training runs to one PNG: losses, rates and"
         " the figures of evaluators, each in a panel, each run in its colour.",
-        epilog="example: python scripts/plot_run.py workspace/first workspace/second"
-        " --output_path curves.png --fields loss,learning_rate",
+        "workspace/first workspace/second --output_path curves.png --fields loss,learning_rate",
     )
     parser.add_argument(
         "runs", nargs="+", metavar="RUN", help="folder of a run, or its metrics.jsonl"
@@ -86,5 +87,5 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError(
             f"{output}: cannot be written ({error.strerror}); give another --output_path"
         ) from error
-    print(f"curves: {output}")
+    print_results(args, {"curves": str(output)})
     return 0

@@ -19,6 +19,7 @@ from img2pose.cli.detection_arguments import (
 from img2pose.cli.exit_codes import exit_code_from_errors
 from img2pose.cli.input_pictures import ReadablePictures, add_skip_unreadable_argument
 from img2pose.cli.model_arguments import add_model_arguments
+from img2pose.cli.parsers import command_parser, print_results
 from img2pose.cli.result_names import picture_suffix, unique_stems
 from img2pose.detections import FaceDetections
 from img2pose.files import check_output_folder, told_when_unwritable, write_json
@@ -31,10 +32,12 @@ PREDICTIONS_FILE = "predictions.json"
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line's flags."""
-    parser = argparse.ArgumentParser(
-        description="Find the faces of pictures and their poses. Writes NAME_faces.jpg (or .png)"
+    parser = command_parser(
+        "scripts/predict.py",
+        "Find the faces of pictures and their poses. Writes NAME_faces.jpg (or .png)"
         f" for each picture and {PREDICTIONS_FILE}: for each picture its path, size, camera and"
-        " faces with score, box, pose and Euler angles.",
+        " faces with score, box, pose and Euler angles; --json prints these too.",
+        "photo.jpg holiday/ --checkpoint best.pth --output_path out",
     )
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="picture, or folder of some")
     parser.add_argument("--output_path", required=True, help="folder for the results")
@@ -96,8 +99,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_json(output / PREDICTIONS_FILE, entries, indent=1)
         pictures.write_report(output)
     faces = sum(len(entry["faces"]) for entry in entries)
-    print(f"images: {len(entries)}")
-    pictures.print_count()
-    print(f"faces: {faces}")
-    print(f"results: {output / PREDICTIONS_FILE}")
+    results = {
+        "images": len(entries),
+        **pictures.counts(),
+        "faces": faces,
+        "results": str(output / PREDICTIONS_FILE),
+    }
+    print_results(args, results | {"predictions": entries} if args.json else results)
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from img2pose.errors import InputError
 from img2pose.evaluation.pictures import NamedPictures, fingerprint
 from img2pose.evaluation.predicting import Predictor, predict_missing
 from img2pose.evaluation.predictions import ModelNotes, PredictionCache
+from img2pose.files import file_sha256
 from img2pose.versions import package_versions
 
 PREDICTIONS_FOLDER = "predictions"
@@ -37,19 +37,6 @@ def add_prediction_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def file_sha256(path: str | Path, remedy: str) -> str:
-    """Hash of a file.
-
-    Raises:
-        InputError: It cannot be read.
-    """
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
-
-
 def model_provenance(
     args: argparse.Namespace, *, lowest_score: float, detection: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -69,7 +56,8 @@ def model_provenance(
     """
     remedy = "give a checkpoint that train.py wrote or the published weights"
     flags = {
-        name: value.strip() if isinstance(value, str) else value
+        # "200, 300" and "200,300" are the same sizes.
+        name: "".join(value.split()) if isinstance(value, str) else value
         for name in _MODEL_FLAGS
         for value in (getattr(args, name),)
     }

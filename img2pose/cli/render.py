@@ -17,6 +17,7 @@ from tqdm import tqdm
 from img2pose.cli.detection_arguments import add_intrinsics_argument, parse_intrinsics
 from img2pose.cli.exit_codes import exit_code_from_errors
 from img2pose.cli.model_arguments import add_model_arguments, load_detector
+from img2pose.cli.parsers import command_parser, print_results
 from img2pose.cli.result_names import picture_suffix, unique_stems
 from img2pose.detections import FaceDetections
 from img2pose.errors import InputError
@@ -138,14 +139,16 @@ PRODUCTS = (*_PICTURES, "obj", "ply", "sheet")
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line's flags."""
-    parser = argparse.ArgumentParser(
-        description="Draw the faces of pictures by their poses, which a model finds or which"
+    parser = command_parser(
+        "scripts/render.py",
+        "Draw the faces of pictures by their poses, which a model finds or which"
         " scripts/predict.py has found. Each product of a picture NAME is a file"
         " NAME_PRODUCT.jpg (or .png); depth is NAME_depth.npy too (float32, z of the camera in"
         " reference units, infinite where no face is), uv a PNG of all faces' textures,"
         " transparent where the photograph does not show them, obj and ply are NAME_faces.obj and"
         " NAME_faces.ply of all faces in the camera's frame (x right, y down, z away, reference"
         " units).",
+        "photo.jpg --checkpoint best.pth --products overlay,depth,obj --output_path out",
     )
     parser.add_argument(
         "images",
@@ -409,7 +412,5 @@ def main(argv: Sequence[str] | None = None) -> int:
         rendering = Rendering(picture, found, settings)
         write_products(rendering, products, image, output, stem)
         faces += len(found)
-    print(f"images: {len(images)}")
-    print(f"faces: {faces}")
-    print(f"results: {output}")
+    print_results(args, {"images": len(images), "faces": faces, "results": str(output)})
     return 0

@@ -28,6 +28,7 @@ from img2pose.cli.input_pictures import (
     read_image_list,
 )
 from img2pose.cli.model_arguments import add_model_arguments
+from img2pose.cli.parsers import command_parser, print_results
 from img2pose.cli.result_names import unique_stems
 from img2pose.detections import FaceDetections
 from img2pose.errors import InputError
@@ -57,15 +58,15 @@ _CROP_NAME = "_face_"
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line's flags."""
-    parser = argparse.ArgumentParser(
-        prog="run_face_alignment.py",
-        description="Cut the faces out of pictures. Writes"
+    parser = command_parser(
+        "scripts/run_face_alignment.py",
+        "Cut the faces out of pictures. Writes"
         f" NAME{_CROP_NAME}0.png, ... for the faces of a picture NAME, into folders as those of"
         f" --images_path, and {ALIGNMENTS_FILE}: for each picture its path, size, camera and faces"
         " with score, box, pose, file of the crop, template, and the 3x3 matrices from pixels of"
-        " the picture (upright) to those of the crop and back.",
-        epilog="example: python scripts/run_face_alignment.py --images_path photos --output_path"
-        " aligned --pretrained_path best.pth --face_size 112",
+        " the picture (upright) to those of the crop and back; --json prints these too.",
+        "--images_path photos --output_path aligned --checkpoint best.pth --face_size 112",
+        "--images_path photos --output_path squares --checkpoint best.pth --preset deca",
     )
     parser.add_argument(
         "--images_path",
@@ -314,8 +315,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             entries.append(_entry(image, found, crops, names))
         write_json(output / ALIGNMENTS_FILE, entries, indent=1)
         pictures.write_report(output)
-    print(f"images: {len(entries)}")
-    pictures.print_count()
-    print(f"faces: {cut}")
-    print(f"results: {output / ALIGNMENTS_FILE}")
+    results = {
+        "images": len(entries),
+        **pictures.counts(),
+        "faces": cut,
+        "results": str(output / ALIGNMENTS_FILE),
+    }
+    print_results(args, results | {"alignments": entries} if args.json else results)
     return 0

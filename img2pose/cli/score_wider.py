@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from img2pose.cli.exit_codes import exit_code_from_errors
+from img2pose.cli.parsers import command_parser, print_results
 from img2pose.cli.wider_arguments import add_scoring_arguments, chosen_events
 from img2pose.evaluation.wider.curves import write_curve_points, write_curves
-from img2pose.evaluation.wider.figures import table
+from img2pose.evaluation.wider.figures import figures, table
 from img2pose.evaluation.wider.ground_truth import read_ground_truth
-from img2pose.evaluation.wider.scoring import score_predictions
+from img2pose.evaluation.wider.scoring import missing_images, score_predictions
 from img2pose.evaluation.wider.submission import read_predictions
 from img2pose.files import check_output_folder, told_when_unwritable
 
@@ -21,11 +22,11 @@ POINTS_FILE = "precision_recall.csv"
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line's flags."""
-    parser = argparse.ArgumentParser(
-        description="Score predictions on WIDER FACE's validation set: average precision on the"
+    parser = command_parser(
+        "scripts/score_wider.py",
+        "Score predictions on WIDER FACE's validation set: average precision on the"
         " easy, medium and hard faces, as fractions.",
-        epilog="example: python scripts/score_wider.py --predictions results/wider/predictions"
-        " --ground_truth eval_tools/ground_truth",
+        "--predictions out/wider/submission --ground_truth eval_tools/ground_truth",
     )
     parser.add_argument(
         "--predictions",
@@ -60,12 +61,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     if events is not None:
         truth = truth.of_events(events)
     predictions = read_predictions(args.predictions, events)
+    kind = f"{args.predictions}: predictions"
+    missing_images(predictions, truth, allow_missing=args.allow_missing, kind=kind)
     score = score_predictions(predictions, truth, allow_missing=args.allow_missing)
-    print(table(score))
+    lines, results = [table(score)], figures(score)
     if args.output_path is not None:
         output = Path(args.output_path)
         with told_when_unwritable(output):
             write_curve_points(output / POINTS_FILE, score)
             write_curves(output / CURVES_FILE, score)
-        print(f"results: {output}")
+        lines.append(f"results: {output}")
+        results["results"] = str(output)
+    print_results(args, results, "\n".join(lines))
     return 0

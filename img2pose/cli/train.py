@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
 
+from img2pose.cli.commands import command_line
 from img2pose.cli.exit_codes import exit_code_from_errors
 from img2pose.cli.model_arguments import set_threads
+from img2pose.cli.parsers import command_parser, print_results
 from img2pose.config import TrainConfig, read_config, values_from_assignments
 from img2pose.distributed import joined_processes
 from img2pose.training.run import StoppedError, train
 from img2pose.training.trainer import NotFiniteError
+
+SCRIPT = "train.py"
 
 # Published flag -> configuration field. Switches are listed apart.
 FLAGS = {
@@ -46,11 +49,12 @@ SWITCHES: dict[str, tuple[str, Any, str]] = {
 }
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="train.py",
-        description="Train img2pose. Flags win over --set, --set over --config.",
-        epilog="example: python train.py --config configs/helen_scratch.yaml --prefix first",
+def build_parser() -> argparse.ArgumentParser:
+    """The command line's flags."""
+    parser = command_parser(
+        SCRIPT,
+        "Train img2pose. Flags win over --set, --set over --config.",
+        "--config configs/helen_scratch.yaml --prefix first",
     )
     parser.add_argument("--config", metavar="FILE", help="YAML file, see configs/")
     parser.add_argument(
@@ -93,8 +97,8 @@ def overrides_from_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
 @exit_code_from_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Trains; returns the exit code."""
-    arguments = _parser().parse_args(argv)
-    command = shlex.join(["train.py", *(sys.argv[1:] if argv is None else argv)])
+    arguments = build_parser().parse_args(argv)
+    command = command_line(SCRIPT, sys.argv[1:] if argv is None else argv)
     with joined_processes(required=arguments.distributed) as processes:
         try:
             with processes.one_error():
@@ -112,9 +116,5 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(f"error: {error}", file=sys.stderr)
             return 1
         if processes.is_main:
-            print(f"best checkpoint: {best}")
+            print_results(arguments, {"best_checkpoint": str(best)})
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from img2pose.cli.dataset_figures import draw_error_histogram, face_cell
 from img2pose.cli.exit_codes import exit_code_from_errors
+from img2pose.cli.parsers import command_parser, print_results
 from img2pose.cli.reference_arguments import add_reference_arguments, load_references
 from img2pose.data.checks.report import DatasetReport
 from img2pose.data.checks.sources import AnnotationSource, Limits, Source, StoreSource
@@ -44,14 +45,14 @@ _FOUND_WRONG = 2
 def build_parser() -> argparse.ArgumentParser:
     """The command line's flags."""
     limits = Limits()
-    parser = argparse.ArgumentParser(
-        description="Check a list of annotations, or a store made of one: files, duplicates,"
+    parser = command_parser(
+        "scripts/validate_dataset.py",
+        "Check a list of annotations, or a store made of one: files, duplicates,"
         " boxes, landmarks, left and right, poses. Prints a report and writes it as"
         f" {REPORT_TEXT} and {REPORT_JSON}, with {HISTOGRAM_FILE} (how well the rigid face fits"
         f" the landmarks) and {WORST_FILE} (the worst faces: annotated points green, those of the"
         " pose red). Exit code 0: no errors; 2: errors were found, or the input cannot be read.",
-        epilog="example: python scripts/validate_dataset.py --json_list lists/train.txt"
-        " --dataset_path images --output_path check",
+        "--json_list lists/train.txt --dataset_path images --output_path check",
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
@@ -229,6 +230,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     with told_when_unwritable(output):
         _write(output, report, source, text, described)
-    print(text)
-    print(f"\nresults: {output}")
+    results = {**described, **report.to_dict(), "results": str(output)}
+    print_results(args, results, f"{text}\n\nresults: {output}")
     return _FOUND_WRONG if wrong else 0

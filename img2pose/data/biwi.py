@@ -34,11 +34,13 @@ class BiwiFrames:
         folder: What holds the folders of the people.
         names: `NN/frame_XXXXX` of frames with picture and pose.
         without_pose: Those with a picture only.
+        without_picture: Those with a pose only.
     """
 
     folder: Path
     names: tuple[str, ...]
     without_pose: tuple[str, ...] = ()
+    without_picture: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,20 +77,27 @@ def find_frames(folder: str | os.PathLike[str], *, allow_outside: bool = False) 
         InputError: It is no folder, holds no frame, or a picture lies outside.
     """
     folder = _checked_folder(folder)
-    found = sorted(
-        path.relative_to(folder).as_posix().removesuffix(IMAGE_SUFFIX)
-        for path in folder.glob(f"*/frame_*{IMAGE_SUFFIX}")
-    )
-    found = [name for name in found if _FRAME.fullmatch(name)]
-    with_pose = [name for name in found if (folder / pose_name(name)).is_file()]
-    if not with_pose:
+    pictures, poses = _frames_with(folder, IMAGE_SUFFIX), _frames_with(folder, POSE_SUFFIX)
+    both = sorted(pictures & poses)
+    if not both:
         raise InputError(
             f"{folder}: holds no NN/frame_XXXXX{IMAGE_SUFFIX} with a {POSE_SUFFIX} beside it; give"
             " the folder of the people's folders 01, 02, ..."
         )
-    _check_places(folder, with_pose, allow_outside)
-    without = tuple(name for name in found if name not in set(with_pose))
-    return BiwiFrames(folder, tuple(with_pose), without)
+    _check_places(folder, both, allow_outside)
+    return BiwiFrames(
+        folder, tuple(both), tuple(sorted(pictures - poses)), tuple(sorted(poses - pictures))
+    )
+
+
+def _frames_with(folder: Path, suffix: str) -> set[str]:
+    """Names of the frames that have a file with this suffix."""
+    names = (
+        path.relative_to(folder).as_posix().removesuffix(suffix)
+        for path in folder.glob(f"*/frame_*{suffix}")
+        if path.is_file()
+    )
+    return {name for name in names if _FRAME.fullmatch(name)}
 
 
 def listed_frames(

@@ -61,7 +61,10 @@ def _angle_cells(angles: AngleFigures | None) -> list[Cell]:
 
 
 def angle_table(summary: HeadPoseSummary, published: PublishedFigures) -> Table:
-    """Mean absolute errors of the angles, not wrapped and wrapped, and of the rotation."""
+    """Mean absolute errors of the angles and of the rotation.
+
+    Not wrapped, and also wrapped where that makes a difference.
+    """
 
     def cells(figures: HeadPoseFigures) -> list[Cell]:
         return [
@@ -74,7 +77,8 @@ def angle_table(summary: HeadPoseSummary, published: PublishedFigures) -> Table:
         return [*_angle_cells(figures.euler_wrapped_deg), None, None]
 
     rows = _rows_of(summary, cells)
-    rows += [[f"{row[0]}, wrapped", *row[1:]] for row in _rows_of(summary, wrapped)]
+    if summary.faces_wrapped:
+        rows += [[f"{row[0]}, wrapped", *row[1:]] for row in _rows_of(summary, wrapped)]
     rows.append(
         ["img2pose, published", published.images, *_angle_cells(published.euler_deg), None, None]
     )
@@ -142,28 +146,24 @@ def landmark_table(summary: HeadPoseSummary) -> Table | None:
 
 
 def yaw_band_table(summary: HeadPoseSummary) -> Table:
-    """Both ways of counting by absolute true yaw."""
+    """Both ways of counting by absolute true yaw; landmarks where the set has any."""
+    has_landmarks = summary.missed_counted.landmarks_by_box is not None
     rows: list[list[Cell]] = []
     for band in summary.yaw_bands:
         for name, figures in ((_FOUND, band.found_only), (_COUNTED, band.missed_counted)):
-            landmarks = figures.landmarks_by_box
-            rows.append(
-                [
-                    f"{band.from_deg:.0f} to {band.to_deg:.0f}",
-                    name,
-                    figures.faces,
-                    *_angle_cells(figures.euler_deg),
-                    figures.rotation_deg_mean,
-                    None if landmarks is None else landmarks.mean,
-                ]
-            )
-    columns = ("yaw", "", "faces", "yaw", "pitch", "roll", "mean", "geodesic mean", "landmarks")
-    return Table(
-        "By absolute true yaw (degrees; landmarks by the root of the box's area)",
-        columns,
-        rows,
-        (None, None, None, 3, 3, 3, 3, 3, 4),
-    )
+            row: list[Cell] = [f"{band.from_deg:.0f} to {band.to_deg:.0f}", name, figures.faces]
+            row += [*_angle_cells(figures.euler_deg), figures.rotation_deg_mean]
+            if has_landmarks:
+                landmarks = figures.landmarks_by_box
+                row.append(None if landmarks is None else landmarks.mean)
+            rows.append(row)
+    columns = ["true yaw", "", "faces", "yaw", "pitch", "roll", "mean", "geodesic mean"]
+    digits: list[int | None] = [None, None, None, 3, 3, 3, 3, 3]
+    if has_landmarks:
+        columns.append("landmarks")
+        digits.append(4)
+    unit = "; landmarks by the root of the box's area" if has_landmarks else ""
+    return Table(f"By absolute true yaw (degrees{unit})", columns, rows, digits)
 
 
 def left_out_table(left_out: Sequence[LeftOutHead], counts: Mapping[str, int]) -> Table:
@@ -174,7 +174,7 @@ def left_out_table(left_out: Sequence[LeftOutHead], counts: Mapping[str, int]) -
         "Left out",
         ("why", "how many"),
         [list(row) for row in rows] or [["nothing", 0]],
-        note="left_out.csv names them.",
+        note="left_out.csv names the faces and pictures." if left_out else "",
     )
 
 
@@ -227,7 +227,7 @@ def draw_plots(judged: JudgedHeads) -> dict[str, Plot]:
     )
     plots["errors_by_yaw"] = Plot("Angles of the faces found, by true yaw", png_bytes(figure))
     figure = draw_angles(poses_of(judged.truths).euler_deg, judged.euler_deg)
-    plots["angles"] = Plot("Predicted over true angles", png_bytes(figure))
+    plots["angles"] = Plot("Predicted over true angles", png_bytes(figure), is_wide=True)
     return plots
 
 
@@ -271,7 +271,11 @@ def report_sections(
         Section("Plots", plots=plots),
         Section(
             "Worst cases",
-            ("By geodesic rotation error; above the truth, below the prediction.",),
+            (
+                "By geodesic rotation error; above the truth, below the prediction. Axes of the"
+                " head: red to the side, green toward the chin, blue where it looks."
+                + (" Dots are the 68 points." if summary.missed_counted.landmarks_by_box else ""),
+            ),
             cases=cases,
         ),
         Section("What was judged", tables=[left_out]),

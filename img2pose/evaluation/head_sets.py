@@ -83,7 +83,7 @@ BIWI_PROTOCOL: Mapping[str, str] = {
     " a prediction in reference units, for an assumed focal length; no scale without the person's"
     " size relates the two",
     "landmark_truth": "the data set has none",
-    "left_out": "frames without a pose file",
+    "left_out": "frames without a pose file or without a picture",
 }
 
 Answer = TypeVar("Answer")
@@ -408,6 +408,9 @@ def read_biwi(frames: biwi.BiwiFrames, *, skip_bad: bool = False) -> HeadSet:
     gathering = _Gathering(frames.folder, skip_bad)
     gathering.left_out += [
         LeftOutHead(biwi.image_name(name), "without a pose file") for name in frames.without_pose
+    ]
+    gathering.left_out += [
+        LeftOutHead(biwi.pose_name(name), "without a picture") for name in frames.without_picture
     ]
     for name in frames.names:
         path = frames.folder / biwi.pose_name(name)

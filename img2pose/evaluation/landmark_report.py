@@ -35,6 +35,16 @@ WRONG_DETECTIONS = 5
 _MOST_MISSED = 5
 _ROTATION_SHOWN_DEG = 45.0
 _LANDMARKS_SHOWN = 0.25
+# What names of figures mean by these.
+_WORDS = {
+    "_at_50": " at IoU 0.5",
+    "_at_75": " at IoU 0.75",
+    "_deg_mean_missed_as_90": ", mean with missed as 90 (degrees)",
+    "_deg_mean": ", mean (degrees)",
+    "_deg_median": ", median (degrees)",
+    "_mean": ", mean",
+    "_median": ", median",
+}
 
 
 def yaw_deg(face: FaceResult) -> float:
@@ -135,7 +145,7 @@ def _bands_section(figures: dict[str, Any]) -> Section:
                 "median": [band["rotation_error_deg_median"] for band in bands],
             },
             x_label=name.lower(),
-            y_label="rotation error / degrees",
+            y_label="rotation error (degrees)",
             counts=[band["faces"] for band in bands],
         )
         plots.append(Plot(f"Rotation error by {name.lower()}", png_bytes(drawing)))
@@ -196,7 +206,7 @@ def _error_plots(faces: Sequence[FaceResult]) -> Iterator[Plot]:
     errors = np.array(known_values(face.rotation_error_deg for face in faces))
     drawing = draw_curves(
         [Curve("", *cumulative_errors(errors, len(faces)), steps=True)],
-        x_label="rotation error / degrees",
+        x_label="rotation error (degrees)",
         y_label="share of all faces",
         x_range=(0, _ROTATION_SHOWN_DEG),
         y_range=(0, 1.02),
@@ -215,7 +225,7 @@ def _error_plots(faces: Sequence[FaceResult]) -> Iterator[Plot]:
                     dashed=True,
                 ),
             ],
-            x_label="landmark error / outer eye distance",
+            x_label="landmark error (share of the outer eye distance)",
             y_label="share of all faces with 68 points",
             x_range=(0, _LANDMARKS_SHOWN),
             y_range=(0, 1.02),
@@ -287,7 +297,7 @@ def _cases_sections(
         )
 
     yield Section(
-        "The ten worst faces",
+        "The worst faces",
         [
             "The truth is green. Faces that were not found come first, the largest at the head,"
             " then the greatest rotation errors."
@@ -320,7 +330,7 @@ def _cases_sections(
 
 
 def _in_words(name: str) -> str:
-    for abbreviation, words in (("_at_50", " at IoU 0.5"), ("_at_75", " at IoU 0.75")):
+    for abbreviation, words in _WORDS.items():
         name = name.replace(abbreviation, words)
     return name.replace("_", " ")
 

@@ -19,6 +19,7 @@ from img2pose.data.annotations import (
 from img2pose.data.sources import RecordSource
 from img2pose.data.store import Record
 from img2pose.errors import InputError
+from img2pose.files import file_sha256
 from img2pose.images import decode_image, read_image
 
 
@@ -69,11 +70,7 @@ class PictureSource(NamedPictures, Protocol):
 
 
 def _file_digest(path: Path) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    return bytes.fromhex(file_sha256(path, "check the path"))
 
 
 class PictureFiles:

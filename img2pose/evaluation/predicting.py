@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 from tqdm import tqdm
@@ -15,7 +15,11 @@ from tqdm import tqdm
 from img2pose.distributed import ALONE, Processes
 from img2pose.evaluation.pictures import NamedPictures
 from img2pose.evaluation.predictions import ModelNotes, Prediction, PredictionCache
+from img2pose.inference.batching import read_ahead
 from img2pose.inference.detector import Detector
+
+READ_AHEAD = 2
+"""Batches of pictures that wait, decoded, while the model is busy with the one before."""
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +61,7 @@ def predict_missing(
     """Predicts what the cache lacks; if it lacks nothing, no model is loaded.
 
     What was predicted before a stop, by a signal or by a picture that cannot be read, is kept. A
-    bar on stderr shows the progress and pictures a second.
+    bar on stderr shows the progress and pictures a second, of several processes the first one's.
 
     Args:
         load: Loads the model, if this process has anything to predict.
@@ -84,7 +88,15 @@ def predict_missing(
         if share or (processes.is_main and not has_notes):
             predictor = load()
             cache.note_model(predictor.model)
-            _predict(predictor, pictures, [numbers[name] for name in share], cache, batch_size)
+            _predict(
+                predictor,
+                pictures,
+                [numbers[name] for name in share],
+                cache,
+                batch_size,
+                # Several bars would overwrite each other.
+                show_progress=processes.is_main,
+            )
     if processes.are_several:
         # Nobody reads before everybody has written, nor goes on before everybody has read.
         notes = processes.gather(cache.model)[0]
@@ -96,20 +108,53 @@ def predict_missing(
     return cache.model
 
 
+def batches_read_ahead(
+    pictures: NamedPictures, batches: Iterable[Sequence[int]]
+) -> Generator[tuple[Sequence[int], list[np.ndarray]], None, None]:
+    """Batches with their pictures, which a thread reads while those before are looked at.
+
+    At most `READ_AHEAD` batches wait; closing the iterator ends the thread.
+
+    Args:
+        pictures: Numbered.
+        batches: Numbers of pictures; drawn as they are read.
+
+    Yields:
+        A batch, and its pictures as (H, W, 3) uint8 RGB.
+
+    Raises:
+        InputError: A picture is damaged or missing; at its batch's turn, not before.
+    """
+
+    def read(batch: Sequence[int]) -> tuple[Sequence[int], list[np.ndarray]]:
+        return batch, [pictures.picture(index) for index in batch]
+
+    return read_ahead(batches, read, READ_AHEAD)
+
+
 def _predict(
     predictor: Predictor,
     pictures: NamedPictures,
     indices: Sequence[int],
     cache: PredictionCache,
     batch_size: int,
+    *,
+    show_progress: bool,
 ) -> None:
-    remaining = iter(indices)
+    starts = range(0, len(indices), batch_size)
+    batches = [indices[start : start + batch_size] for start in starts]
     start = time.perf_counter()
-    with tqdm(
-        total=len(indices), desc="predicting", unit="image", disable=None, file=sys.stderr
-    ) as progress:
-        while batch := list(islice(remaining, batch_size)):
-            seen = [pictures.picture(index) for index in batch]
+    with (
+        tqdm(
+            total=len(indices),
+            desc="predicting",
+            unit="image",
+            disable=None if show_progress else True,
+            file=sys.stderr,
+        ) as progress,
+        closing(batches_read_ahead(pictures, batches)) as batches_seen,
+    ):
+        for batch, seen in batches_seen:
             began = time.perf_counter()
             found = predictor.detect(seen)
             seconds = (time.perf_counter() - began) / len(batch)

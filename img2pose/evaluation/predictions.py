@@ -182,16 +182,20 @@ def _pack(name: str, prediction: Prediction) -> bytes:
     return body + b', "crc32": %d}\n' % zlib.crc32(body)
 
 
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"it holds {name}")
+
+
 def _unpack(line: bytes) -> tuple[str, Prediction]:
     """The inverse of `_pack`.
 
     Raises:
-        ValueError, TypeError, KeyError: The line is damaged.
+        ValueError, TypeError, KeyError, OverflowError: The line is damaged.
     """
     checksum = _CHECKSUM.search(line)
     if checksum is None or zlib.crc32(line[: checksum.start()]) != int(checksum[1]):
         raise ValueError("its checksum is wrong")
-    values = json.loads(line)
+    values = json.loads(line, parse_constant=_refuse_constant)
     name = values["name"]
     if not isinstance(name, str):
         raise TypeError("its name is no text")
@@ -247,6 +251,20 @@ def _read_json(path: Path) -> Any:
         return None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as JSON; {REMEDY}") from error
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """A part to be read.
+
+    Raises:
+        InputError: It cannot be.
+    """
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); remove it or give another --output_path"
+        ) from error
 
 
 def _lock(file: IO[bytes], path: Path) -> None:
@@ -439,7 +457,7 @@ class PredictionCache:
             raise InputError(f"{path}: does not describe a model; {REMEDY}") from error
 
     def _read_part(self, path: Path) -> None:
-        with open(path, "rb") as file:
+        with _opened(path) as file:
             length = 0
             for number, line in enumerate(file, 1):
                 if not line.endswith(b"\n"):
@@ -447,7 +465,7 @@ class PredictionCache:
                     break
                 try:
                     name, prediction = _unpack(line)
-                except (ValueError, TypeError, KeyError, RecursionError) as error:
+                except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
                     raise InputError(
                         f"{path}: line {number} is damaged ({error}); {REMEDY}"
                     ) from error
@@ -494,7 +512,7 @@ class PredictionCache:
     def _remove(self) -> None:
         """Removes the predictions, and nothing else that may lie in the folder."""
         for path in self.folder.glob(_PARTS):
-            with open(path, "rb") as file:
+            with _opened(path) as file:
                 _lock(file, path)
         try:
             # The provenance last: without it, what a stop leaves would be refused.

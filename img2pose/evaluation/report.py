@@ -76,11 +76,13 @@ class Plot:
         title: Below it, and its text for those who do not see it.
         png: A PNG file (`plots.png_bytes`).
         note: Below the title; empty for none.
+        is_wide: Whether it needs the page's whole width.
     """
 
     title: str
     png: bytes
     note: str = ""
+    is_wide: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,6 +181,12 @@ class Summary:
 
 
 def _fact(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        value = [f"{name}: {_fact(entry)}" for name, entry in value.items()]
+    if isinstance(value, list):
+        value = ", ".join(map(_fact, value)) or None
     if value is None:
         return _NO_VALUE
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -13,8 +13,10 @@ Result = TypeVar("Result")
 
 def read_ahead(
     items: Iterable[Item], read: Callable[[Item], Result], ahead: int
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Maps items in another thread, some of them before they are asked for.
+
+    Closing the iterator ends the thread.
 
     Args:
         items: Drawn by the caller's thread.
@@ -25,7 +27,7 @@ def read_ahead(
         Results in the order of the items. An error, of an item or of what gives them, comes in its
         place: after the results before it.
     """
-    pool = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
+    pool = ThreadPoolExecutor(1, thread_name_prefix="reader")
     pending: deque[Future[Result]] = deque()
     failure: Exception | None = None
     source = iter(items)

@@ -60,10 +60,11 @@ def _each(values: Any, ndim: int) -> tuple[Iterator[Any], bool]:
     """What belongs to each picture, and whether there are as many as pictures."""
     if values is None:
         return repeat(None), False
-    if isinstance(values, np.ndarray | list | tuple):
+    is_sequence = isinstance(values, list | tuple)
+    if isinstance(values, np.ndarray) or (is_sequence and not any(v is None for v in values)):
         try:
             shape = np.shape(values)
-        except ValueError:  # of different lengths, or with None among them
+        except ValueError:  # of different lengths
             return iter(values), True
         # OpenCV's calibration gives a row or a column of coefficients.
         if len(shape) == ndim or (ndim == 1 and len(shape) == 2 and 1 in shape):

@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +23,7 @@ from tests.aflw2000_faces import write_aflw2000
 from tests.biwi_frames import biwi_poses, write_biwi
 from tests.settings import PUBLISHED_STATS, SMALL_MODEL
 
+ROOT = Path(__file__).resolve().parents[2]
 FLAGS = ["--checkpoint", "model.pth", "--output_path", "out", "--device", "cpu"]
 FLAGS += ["--min_size", "96"]
 AFLW2000 = ["--dataset_path", "aflw2000"]
@@ -81,10 +85,10 @@ def test_aflw2000(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert figures["found_only"]["euler_deg"]["yaw"] == pytest.approx(np.mean(errors))
     assert figures["missed_counted"]["landmarks_by_box"]["failure_rate"] is not None
     assert [band["from_deg"] for band in figures["yaw_bands"]] == [0, 30, 60]
-    assert first["command"].startswith("scripts/evaluate_aflw2000.py --checkpoint model.pth")
+    assert first["command"].startswith("python scripts/evaluate_aflw2000.py --checkpoint model.pth")
     model = first["model"]
     assert (model["rpn_pre_nms_test"], model["rpn_post_nms_test"]) == (500, 10)
-    assert (model["min_size"], model["max_size"]) == ([96], 1400)
+    assert (model["min_size"], model["max_size"]) == (96, 1400)
     assert len(model["checkpoint_sha256"]) == 64
     assert first["data"]["pictures"] == 2
     assert len(first["data"]["truth_sha256"]) == len(first["data"]["images_sha256"]) == 64
@@ -169,6 +173,39 @@ def test_bad_pictures_and_labels_are_left_out_on_request(folder: Path) -> None:
     }
     assert all(row["detail"] for row in left_out)
     assert summary()["data"]["left_out"] == {"picture or labels cannot be used": 2}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("script", "arguments"), [("evaluate_aflw2000", AFLW2000), ("evaluate_biwi", BIWI)]
+)
+def test_two_processes_find_what_one_finds(folder: Path, script: str, arguments: list[str]) -> None:
+    command = {"evaluate_aflw2000": evaluate_aflw2000, "evaluate_biwi": evaluate_biwi}[script].main
+    flags = [*FLAGS, *arguments, "--threads", "1", "--skip_bad"]
+    assert command(flags) == 0
+    alone, figures = rows("faces"), summary()["figures"]
+    shutil.rmtree("out")
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2"]
+    launcher += ["--standalone", str(ROOT / "scripts" / f"{script}.py")]
+
+    def run_two(more: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*launcher, *flags, *more], capture_output=True, text=True, timeout=250, check=False
+        )
+
+    done = run_two([])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("results: ") == 1
+    assert len(list(Path("out/predictions").glob("part_*.jsonl"))) == 2
+    assert summary()["figures"].keys() == figures.keys()
+    for row, other in zip(rows("faces"), alone, strict=True):
+        assert row["image"] == other["image"]
+        for name in ("score", "yaw_deg", "rotation_error_deg", "tz", "left"):
+            assert float(row[name]) == pytest.approx(float(other[name]), rel=1e-4, abs=1e-3)
+    # Bad input is told once, however many processes find it.
+    done = run_two(["--dataset_path", "gone"])
+    assert done.returncode != 0
+    assert done.stderr.count("error: gone: ") == 1
 
 
 def _one_line(capsys: pytest.CaptureFixture[str]) -> str:

@@ -89,7 +89,7 @@ def test_figures_rows_and_sheet_are_written(
         report["model"]["checkpoint_sha256"]
         == hashlib.sha256(Path("model.pth").read_bytes()).hexdigest()
     )
-    assert report["command"].startswith("scripts/evaluate_landmarks.py --checkpoint model.pth")
+    assert report["command"].startswith("python scripts/evaluate_landmarks.py --checkpoint ")
     assert report["versions"]["torch"]
     assert "rotation_error_deg" in report["protocol"]
     assert (report["model"]["min_size"], report["model"]["max_size"]) == (96, 192)
@@ -228,6 +228,15 @@ def test_bad_input_is_named_in_one_line_and_leaves_nothing(
     assert len([line for line in error if line]) == 1
     assert named in error[-1]
     assert sorted(folder.rglob("*")) == before
+
+
+def test_a_table_that_cannot_be_written_is_told_in_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("out/faces.csv").mkdir(parents=True)
+    assert main([*FLAGS, *LIST]) == 1
+    assert capsys.readouterr().err.rstrip().splitlines()[-1].startswith("error: out: cannot be")
+    assert not Path("out/summary.json").exists()
 
 
 def test_the_scripts_run(folder: Path) -> None:

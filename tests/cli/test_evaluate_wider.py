@@ -85,7 +85,7 @@ def test_one_size_scored(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["figures"]["faces_hard"] == 15
     assert found["protocol"]["passes"].startswith("shorter side 96, without a limit on the longer")
     assert found["data"]["events"] == ["e", "f"]
-    assert found["command"].startswith("evaluate_wider.py --checkpoint model.pth")
+    assert found["command"].startswith("python evaluate_wider.py --checkpoint model.pth")
     assert found["model"]["min_size"] == [96]
     assert sorted(map(str, Path("out/submission").rglob("*.txt"))) == sorted(SUBMITTED)
     assert {path.name for path in Path("out").iterdir()} == {
@@ -144,7 +144,8 @@ def test_it_goes_on_where_it_stopped(
     assert not Path("out/submission").exists()
     assert main(arguments) == 0
     assert predicted == [1, 1, 1, 1]
-    assert main(arguments) == 0
+    # The same size, spelt otherwise.
+    assert main([*arguments[:-1], " 96 "]) == 0
     assert len(predicted) == 4
     # Another model, other settings, other pictures are refused.
     capsys.readouterr()
@@ -207,6 +208,17 @@ def test_bad_input_is_named_in_one_line_and_leaves_nothing(
     assert len([line for line in error if line.startswith("error: ")]) == 1
     assert named in error[-1]
     assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["submission", "predictions"])
+def test_a_file_in_the_way_is_told_before_anything_is_predicted(
+    capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    Path("out").mkdir()
+    Path("out", name).write_text("mine")
+    assert main([*FLAGS, "--min_size", "96"]) == 2
+    assert f"out/{name}: is a file" in capsys.readouterr().err
+    assert [path.name for path in Path("out").iterdir()] == [name]
 
 
 def test_a_damaged_image_is_named_and_the_rest_kept(capsys: pytest.CaptureFixture[str]) -> None:

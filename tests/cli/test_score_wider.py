@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -57,7 +58,7 @@ def test_events_narrow_it_down(capsys: pytest.CaptureFixture[str]) -> None:
 def test_missing_images_count_only_if_told(capsys: pytest.CaptureFixture[str]) -> None:
     Path("found/f/c.txt").unlink()
     assert main(FLAGS) == 2
-    assert "predictions missing for 1 of 3 images (f/c)" in capsys.readouterr().err
+    assert "found: predictions missing for 1 of 3 images (f/c)" in capsys.readouterr().err
     assert main([*FLAGS, "--allow_missing"]) == 0
     out = capsys.readouterr().out
     assert "1 images without predictions, counted as found nothing" in out
@@ -122,3 +123,10 @@ def test_it_needs_no_torch(shared: Path) -> None:
         assert f"{subset:<8}AP {value}" in done.stdout
     imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
     assert "numpy" in imported and "torch" not in imported
+
+
+def test_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*FLAGS, "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["average_precision_easy"] == 1.0
+    assert figures["average_precision_hard"] == pytest.approx(2 / 3)

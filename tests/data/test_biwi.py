@@ -84,6 +84,7 @@ def test_all_frames_are_found_in_order(tmp_path: Path) -> None:
     frames = find_frames(tmp_path)
     assert frames.names == ("01/frame_00002", "01/frame_00010", "02/frame_00001")
     assert frames.without_pose == ("01/frame_00011",)
+    assert frames.without_picture == ("01/frame_00012",)
 
 
 def test_listed_frames(tmp_path: Path) -> None:

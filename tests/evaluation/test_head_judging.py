@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from img2pose.data.biwi import find_frames
 from img2pose.detections import FaceDetections
 from img2pose.evaluation.head_cases import case_caption, draw_case
 from img2pose.evaluation.head_judging import judge_heads
-from img2pose.evaluation.head_pose import AngleFigures
+from img2pose.evaluation.head_pose import AngleFigures, HeadPoses, head_errors, summarise
 from img2pose.evaluation.head_report import (
     PublishedFigures,
     angle_table,
@@ -211,11 +212,12 @@ def test_tables_plots_and_sections(
     judged = judge_heads(truths, found, references)
     summary = judged.summary
     angles = angle_table(summary, PUBLISHED)
-    assert [row[1] for row in angles.rows] == [found_count, len(truths)] * 2 + [13219]
+    assert [row[1] for row in angles.rows] == [found_count, len(truths), 13219]
     assert angles.rows[-1][2:6] == [4.567, 3.546, 3.244, 3.786]
     has_points = which == "aflw2000"
     assert (translation_table(summary, PUBLISHED) is not None) == has_points
     assert (landmark_table(summary) is not None) == has_points
+    assert ("landmarks" in yaw_band_table(summary).columns) == has_points
     bands = yaw_band_table(summary).rows
     assert sum(row[2] for row in bands) == found_count + len(truths)
     plots = draw_plots(judged)
@@ -234,3 +236,15 @@ def test_tables_plots_and_sections(
     page = render_html(Report("Heads", sections=sections))
     assert "img2pose, published" in page
     assert heads.protocol["selection"] in html.unescape(page)
+
+
+def test_wrapped_angles_are_shown_where_they_differ() -> None:
+    truth = HeadPoses(np.array([[0.0, 0, 179]]), np.eye(3)[None])
+    errors = head_errors(truth, np.zeros((1, 6)))
+    assert len(angle_table(summarise(errors, None), PUBLISHED).rows) == 3
+    beyond = replace(
+        errors, euler_deg=np.array([[0.0, 0, 358]]), euler_wrapped_deg=np.full((1, 3), 2.0)
+    )
+    table = angle_table(summarise(beyond, None), PUBLISHED)
+    assert [row[0] for row in table.rows[2:4]] == [f"{row[0]}, wrapped" for row in table.rows[:2]]
+    assert (table.rows[0][4], table.rows[2][4]) == (358, 2)

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import json
 import tempfile
+import threading
+import time
 import zlib
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +21,22 @@ from img2pose.detections import FaceDetections
 from img2pose.distributed import Processes
 from img2pose.errors import InputError, OutputError
 from img2pose.evaluation.pictures import PictureFiles, fingerprint
-from img2pose.evaluation.predicting import Predictor, predict_missing
+from img2pose.evaluation.predicting import (
+    READ_AHEAD,
+    Predictor,
+    batches_read_ahead,
+    predict_missing,
+)
 from img2pose.evaluation.predictions import ModelNotes, Prediction, PredictionCache
 from img2pose.inference.detector import Detector
 from img2pose.models.img2pose import Img2Pose
 from img2pose.references import PoseReferences
 
 PROVENANCE = {"checkpoint_sha256": "a" * 64, "detection": {"sizes": [200, 300], "voting": True}}
+NOTHING_FOUND = (
+    b'{"name": "a", "size_hw": [9, 9], "seconds": 0.5, "intrinsics": null, "boxes": [],'
+    b' "scores": [], "poses": null}'
+)
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 
 
@@ -144,7 +156,17 @@ def test_any_other_damage_is_told_with_file_and_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b'{"name": 3}', b"[]", b"words", b"", b'{"name": "a", "boxes": [[1]]}']
+    "content",
+    [
+        b'{"name": 3}',
+        b"[]",
+        b"words",
+        b"",
+        b'{"name": "a", "boxes": [[1]]}',
+        NOTHING_FOUND.replace(b"9, 9", b"1e999, 9"),
+        NOTHING_FOUND.replace(b"0.5", b"NaN"),
+        NOTHING_FOUND.replace(b"0.5", b"Infinity"),
+    ],
 )
 def test_lines_with_a_checksum_but_no_prediction_are_damaged(
     tmp_path: Path, content: bytes
@@ -204,6 +226,15 @@ def test_a_damaged_description_is_refused(tmp_path: Path, content: str) -> None:
     (folder / "provenance.json").unlink()
     with pytest.raises(InputError, match=r"provenance\.json: missing"):
         PredictionCache.open(folder, PROVENANCE)
+
+
+def test_a_folder_in_place_of_a_part_is_told(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path / "cache", "a")
+    (folder / "part_1.jsonl").mkdir()
+    for overwrite in (False, True):
+        with pytest.raises(InputError, match=r"part_1\.jsonl: cannot be read"):
+            PredictionCache.open(folder, PROVENANCE, overwrite=overwrite)
+    assert (folder / "part_0.jsonl").is_file()
 
 
 def test_a_damaged_note_on_the_model_is_refused(tmp_path: Path) -> None:
@@ -316,6 +347,35 @@ def test_everything_is_predicted_once_in_batches(
         assert again[name].seconds > 0
     times = again.inference_seconds()
     assert times["inference_total"] == sum(again[name].seconds for name in again)
+
+
+class CountedPictures(PictureFiles):
+    """Counts what is read."""
+
+    read = 0
+
+    def picture(self, index: int) -> np.ndarray:
+        self.read += 1
+        return super().picture(index)
+
+
+def test_pictures_are_read_ahead_and_not_too_far(pictures: PictureFiles) -> None:
+    counted = CountedPictures({str(n): pictures.path(n % 5) for n in range(40)})
+    batches = [[n, n + 1] for n in range(0, 40, 2)]
+    with closing(batches_read_ahead(counted, iter(batches))) as ahead:
+        for number, (batch, seen) in enumerate(ahead):
+            assert batch == batches[number]
+            for index, picture in zip(batch, seen, strict=True):
+                np.testing.assert_array_equal(picture, pictures.picture(index % 5))
+            # While the model is busy, the next batches come in, and no more than these.
+            expected = min(40, 2 * (number + 1 + READ_AHEAD))
+            deadline = time.monotonic() + 20
+            while counted.read < expected and time.monotonic() < deadline:
+                time.sleep(0.001)
+            assert counted.read == expected
+            if number == 15:
+                break
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("reader")]
 
 
 def test_a_damaged_picture_stops_after_what_came_before_it(

@@ -94,6 +94,13 @@ def test_numbers_are_rounded_and_stand_right() -> None:
         Table("t", ("a", "b"), [[1]])
 
 
+def test_a_wide_plot_has_the_whole_width() -> None:
+    plot = png_bytes(draw_curves([], x_label="", y_label=""))
+    plots = [Plot("a", plot), Plot("b", plot, is_wide=True)]
+    figures = page(Report("r", sections=[Section("s", plots=plots)])).iter("figure")
+    assert [figure.attrib.get("class") for figure in figures] == [None, "whole"]
+
+
 def test_what_is_empty_is_left_out() -> None:
     root = page(Report("r"))
     assert [element.tag for element in root.find("body/main") or []] == ["h1"]
@@ -106,7 +113,13 @@ def test_files_are_written(tmp_path: Path) -> None:
         {"recall": 0.5, "error": None},
         {},
         {"pictures": 3},
-        {"depth": 18},
+        {
+            "depth": 18,
+            "mirrored": True,
+            "sizes": [200, 300],
+            "none": [],
+            "left": {"a": 1, "b": 2.5},
+        },
         "cmd",
         {"command": 1.25},
         {},
@@ -125,6 +138,8 @@ def test_files_are_written(tmp_path: Path) -> None:
     ]
     facts = dict(summary.facts())
     assert facts["command"] == "cmd"
+    assert (facts["model: mirrored"], facts["model: sizes"]) == ("yes", "200, 300")
+    assert (facts["model: none"], facts["model: left"]) == ("\N{EN DASH}", "a: 1, b: 2.5")
     assert (facts["data: pictures"], facts["seconds: command"]) == ("3", "1.25")
 
 

@@ -175,6 +175,10 @@ def test_a_lens_is_undone_before_faces_are_looked_for(
     from_tensor = detector.predict([tensor], camera, distortion=lens)[0]
     # The tensor's pixels are not rounded to whole gray levels after the remapping.
     assert abs(len(from_tensor) - len(found)) <= 1 + len(found) // 5
+    with pytest.raises(ValueError, match="uint8 RGB"):
+        detector.predict(PICTURE[..., 0], camera, distortion=lens)
+    (without,) = detector.predict([PICTURE], [camera], distortion=[None])
+    assert_same(without, detector.predict(PICTURE, camera))
     (each,) = detector.predict([PICTURE], [camera], distortion=[lens])
     assert_same(each, found)
     landmarks = found.landmarks(detector.references)

@@ -207,7 +207,8 @@ def images_beside(folder: Path, label_suffix: str) -> tuple[list[tuple[str, Path
         ]
     if not pairs:
         raise InputError(
-            f"{folder}: holds no image with a {label_suffix} file of the same name beside it"
+            f"{folder}: holds no image with a {label_suffix} file of the same name beside it;"
+            " give the folder that has both"
         )
     counts = {
         f"images without a {label_suffix} file, left out": alone["images"],

@@ -165,13 +165,18 @@ class _Reader:
         if number_type is None:
             raise self._damage("has a cell whose numbers are of an unknown type")
         number_type = f"{self.order}{number_type}"
-        count = math.prod(header.shape)
-        if min(header.shape) < 0 or count * np.dtype(number_type).itemsize != len(data):
+        shape = header.shape
+        item_bytes = np.dtype(number_type).itemsize
+        if len(shape) < 2 or min(shape) < 0 or math.prod(shape) * item_bytes != len(data):
             raise self._damage("has a cell that does not hold as many numbers as it says")
         array = np.frombuffer(data, number_type).astype(np.float64)
         if not np.isfinite(array).all():
             raise self._damage("has a cell with NaN or infinity")
-        return array.reshape(header.shape, order="F")
+        try:
+            return array.reshape(shape, order="F")
+        except ValueError as error:
+            # Too many sides, or, of an array without numbers, too long ones.
+            raise self._damage("has a cell of an impossible shape") from error
 
     def _text(self, matrix: memoryview, header: MatrixHeader) -> str:
         storage, data = self._data(matrix, header)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from img2pose.evaluation.plots import Curve, draw_curves, png_bytes
 from img2pose.evaluation.wider.scoring import THRESHOLDS, WiderScore
-from img2pose.files import replace_when_complete
+from img2pose.files import write_bytes, write_csv
 
 COLUMNS = ("subset", "scaled_threshold", "score_threshold", "precision", "recall")
 
@@ -15,13 +14,12 @@ COLUMNS = ("subset", "scaled_threshold", "score_threshold", "precision", "recall
 def write_curve_points(path: Path, score: WiderScore) -> None:
     """Writes a row for each subset and threshold, with the columns `COLUMNS`."""
     scores = score.threshold_score(THRESHOLDS)
-    with replace_when_complete(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        for subset, figures in score.subsets.items():
-            columns = (THRESHOLDS, scores, figures.precision, figures.recall)
-            points = zip(*(column.tolist() for column in columns), strict=True)
-            writer.writerows([subset, *(f"{value:.6g}" for value in point)] for point in points)
+    rows = (
+        (subset, *(f"{value:.6g}" for value in point))
+        for subset, figures in score.subsets.items()
+        for point in zip(THRESHOLDS, scores, figures.precision, figures.recall, strict=True)
+    )
+    write_csv(path, COLUMNS, rows)
 
 
 def curves_png(score: WiderScore) -> bytes:
@@ -44,6 +42,4 @@ def curves_png(score: WiderScore) -> bytes:
 
 def write_curves(path: Path, score: WiderScore) -> None:
     """Writes `curves_png`, whole or not at all."""
-    content = curves_png(score)
-    with replace_when_complete(path) as part:
-        part.write_bytes(content)
+    write_bytes(path, curves_png(score))

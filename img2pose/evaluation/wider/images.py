@@ -47,20 +47,25 @@ def find_wider_images(
         paths = [path for path in paths if path.parts[0] in events]
     if not paths:
         raise InputError(f"{where}: no image EVENT/IMAGE there; give WIDER's images folder")
-    missing = [path for path in paths if not (folder / path).is_file()]
-    if missing and (not allow_missing or len(missing) == len(paths)):
+    present = [path for path in paths if (folder / path).is_file()]
+    if not present:
+        raise InputError(
+            f"{folder}: has none of the {len(paths)} images of {where}; is --dataset_path right?"
+        )
+    if len(present) < len(paths) and not allow_missing:
+        found = set(present)
+        missing = [path for path in paths if path not in found]
         raise InputError(
             f"{folder / missing[0]}: no such image ({len(missing)} of {len(paths)} of the list are"
             " missing); add them, choose events with --events, or leave them out with"
             " --allow_missing"
         )
     images: dict[str, Path] = {}
-    for path in paths:
+    for path in present:
         name = str(path.with_suffix(""))
-        if name in images and path not in missing:
+        if name in images:
             raise InputError(f"{where}: {path}: an image of this name is there twice; remove one")
-        if path not in missing:
-            images[name] = folder / path
+        images[name] = folder / path
     return images
 
 

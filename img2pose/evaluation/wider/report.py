@@ -14,6 +14,7 @@ from img2pose.evaluation.wider.scoring import (
     ImageOutcome,
     Outcomes,
     WiderScore,
+    corners_of,
     outcomes_by_image,
 )
 from img2pose.visualization import BOX_COLOR, GREEN, RED, draw_boxes, fit_into
@@ -77,8 +78,7 @@ def draw_outcome(
         (faces_xywh[outcome.found], GREEN),
         (faces_xywh[outcome.missed], RED),
     ):
-        corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:4]], axis=1)
-        drawing = draw_boxes(drawing, corners, color)
+        drawing = draw_boxes(drawing, corners_of(boxes), color)
     return drawing
 
 

@@ -148,13 +148,14 @@ class _Matches:
         return ~on_face | on_wanted, first
 
 
-def _as_xyxy(boxes_xywh: np.ndarray) -> np.ndarray:
+def corners_of(boxes_xywh: np.ndarray) -> NDArray[np.float64]:
+    """(N, 4) left, top, right, bottom of boxes (N, 4 or more) left, top, width, height."""
     return np.concatenate([boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:4]], axis=1)
 
 
 def _faces_found(predictions_xywh: np.ndarray, faces_xywh: np.ndarray) -> NDArray[np.int64]:
     """(N,) the face that each prediction overlaps most, -1 where that is too little."""
-    predictions, faces = _as_xyxy(predictions_xywh), _as_xyxy(faces_xywh)
+    predictions, faces = corners_of(predictions_xywh), corners_of(faces_xywh)
     found = np.empty(len(predictions), dtype=np.int64)
     step = max(1, _PAIRS_AT_ONCE // len(faces))
     for start in range(0, len(predictions), step):

@@ -30,6 +30,8 @@ MAX_ARCHIVE_BYTES = 1 << 30
 
 _SUFFIX = ".txt"
 _GZIP_MAGIC = b"\x1f\x8b"
+# What damaged archives are answered with; headers of headers are read by recursion.
+_TAR_ERRORS = (tarfile.TarError, EOFError, zlib.error, ValueError, OSError, RecursionError)
 _NUMBERS_A_BOX = 5
 _NOT_IN_NUMBERS = re.compile(r"[^0-9eE+\-.\s]")
 _REMEDY = "write the image's name, the number of boxes, then a line a box: left top width height"
@@ -118,6 +120,13 @@ def _check_size(size: int, where: str) -> None:
         )
 
 
+def _too_large(archive: str) -> InputError:
+    return InputError(
+        f"{archive}: unpacks to more than {MAX_ARCHIVE_BYTES} bytes; give a tar of nothing but"
+        " predictions, or its folder"
+    )
+
+
 class _BoundedStream(io.RawIOBase):
     """An unpacked tar, which ends in an error where it is longer than any should be."""
 
@@ -132,10 +141,7 @@ class _BoundedStream(io.RawIOBase):
         content = self._stream.read(size)
         self._left -= len(content)
         if self._left < 0:
-            raise InputError(
-                f"{self._name}: unpacks to more than {MAX_ARCHIVE_BYTES} bytes; give a tar of"
-                " nothing but predictions, or its folder"
-            )
+            raise _too_large(self._name)
         return content
 
 
@@ -152,9 +158,17 @@ def _files_of_tar(
             with tarfile.open(fileobj=stream, mode="r|") as archive:
                 for member in archive:
                     yield from _member(archive, member, path, events)
-        except (tarfile.TarError, EOFError, zlib.error, ValueError, OSError) as error:
-            if isinstance(error, InputError):
-                raise
+        except InputError:
+            raise
+        # Headers of headers without end are read by recursion.
+        except (
+            tarfile.TarError,
+            EOFError,
+            zlib.error,
+            ValueError,
+            OSError,
+            RecursionError,
+        ) as error:
             raise InputError(
                 f"{path}: is no .tar or .tar.gz, or is damaged ({error}); pack it again or give"
                 " the folder"
@@ -165,6 +179,11 @@ def _member(
     archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path, events: Collection[str] | None
 ) -> Iterator[tuple[str, str, bytes | None]]:
     parts = PurePosixPath(member.name).parts
+    # Such sizes are not even skipped, which alone could take days.
+    if member.size < 0:
+        raise tarfile.ReadError(f"{member.name} has less than 0 bytes")
+    if member.size > MAX_ARCHIVE_BYTES:
+        raise _too_large(str(path))
     if member.isdir() or not member.name.endswith(_SUFFIX) or parts[-1].startswith("."):
         return
     where = f"{path}: {member.name}"

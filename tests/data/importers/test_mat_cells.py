@@ -108,6 +108,12 @@ NUMBER = matrix(6, (1, 1), part(9, bytes(8)))
         (file_of(matrix(1, (1, 1), matrix(6, (1, 1), part(9, bytes(8), 800)), b"x")), "cut short"),
         (file_of(matrix(1, (1, 1), matrix(4, (1, 2), part(16, b"\xff\xff")), b"x")), "damaged"),
         (file_of(packed(matrix(1, (1, 1), bytes(1 << 27), b"x"))), "x is larger than"),
+        (file_of(matrix(1, (1, 1), matrix(6, (), part(9, bytes(8))), b"x")), "as many numbers"),
+        (file_of(matrix(1, (1, 1), matrix(6, (1,) * 65, part(9, bytes(8))), b"x")), "impossible"),
+        (
+            file_of(matrix(1, (1, 1), matrix(6, (*[2**31 - 1] * 3, 0), part(9, b"")), b"x")),
+            "impossible shape",
+        ),
     ],
 )
 def test_hostile_files_are_refused_in_one_line_within_bounds(

@@ -183,6 +183,47 @@ def test_what_holds_no_predictions_is_named(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def header_with_size(name: str, size: bytes) -> bytes:
+    """A member's header that says anything at all of its size."""
+    header = bytearray(tarfile.TarInfo(name).tobuf(tarfile.GNU_FORMAT))
+    header[124:136] = size
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header)
+
+
+def extended_header() -> bytes:
+    """What precedes a member with notes on it, and may precede another such header."""
+    header = tarfile.TarInfo("notes")
+    header.type, header.size = tarfile.XHDTYPE, 8
+    return header.tobuf(tarfile.USTAR_FORMAT) + b"8 a=bcd\n".ljust(512, b"\0")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        # 128 TiB to be skipped, or less than nothing.
+        (
+            header_with_size("e/a.bin", b"\x80" + bytes(5) + b"\x7f" + b"\xff" * 5),
+            "unpacks to more",
+        ),
+        (
+            header_with_size("e/a.txt", b"\x80" + bytes(5) + b"\x7f" + b"\xff" * 5),
+            "unpacks to more",
+        ),
+        (header_with_size("e/a.bin", b"\xff" * 10 + b"\xf0\0"), "less than 0 bytes"),
+        (header_with_size("e/a.txt", b"\xff" * 10 + b"\xf0\0"), "less than 0 bytes"),
+        (extended_header() * 3000, "is no .tar"),
+    ],
+)
+def test_headers_that_lie_are_told(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "p.tar"
+    path.write_bytes(content + bytes(1024))
+    with pytest.raises(InputError, match=message) as caught:
+        read_predictions(path)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
 @pytest.mark.parametrize("name", ["e/a.txt", "e/a.bin"])
 def test_bombs_stay_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(submission, "MAX_FILE_BYTES", 1 << 16)
