@@ -9,6 +9,7 @@ from pathlib import Path
 from img2pose.cli.example_pictures import draw_example_pictures
 from img2pose.cli.exit_codes import exit_code_from_errors
 from img2pose.cli.model_arguments import add_model_arguments, load_detector
+from img2pose.cli.parsers import command_parser, print_results
 from img2pose.cli.prediction_arguments import file_sha256
 from img2pose.errors import InputError
 from img2pose.files import check_output_folder
@@ -21,12 +22,12 @@ _WEIGHTS = ("float32", "float16")
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line's flags."""
-    parser = argparse.ArgumentParser(
-        description="Write a model as one ONNX file: an RGB picture (H, W, 3) of 8 bits and any"
-        " size in; boxes, scores and poses in its pixels and camera out. The file is compared with"
-        " PyTorch on pictures before it appears; the figures go to NAME.json beside it.",
-        epilog="example: python scripts/export_onnx.py --checkpoint best.pth --output_path"
-        " best.onnx --images photos",
+    parser = command_parser(
+        "scripts/export_onnx.py",
+        "Write a model as one ONNX file: an RGB picture (H, W, 3) of 8 bits and any size in; boxes,"
+        " scores and poses in its pixels and camera out. The file is compared with PyTorch on"
+        " pictures before it appears; the figures go to NAME.json beside it.",
+        "--checkpoint best.pth --output_path best.onnx --images photos/ --weights float16",
     )
     parser.add_argument("--output_path", required=True, help="file to write, NAME.onnx")
     parser.add_argument(
@@ -87,10 +88,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         checkpoint_sha256=file_sha256(args.checkpoint, "give a checkpoint"),
         weights=args.weights,
     )
-    print(_describe("float32 weights", report.agreement))
+    lines = [_describe("float32 weights", report.agreement)]
     if report.loss is not None:
-        print(_describe("float16 weights", report.loss))
-    print(f"bytes: {report.bytes} (with float32 weights {report.float32_bytes})")
-    print(f"report: {report_path(target)}")
-    print(f"results: {target}")
+        lines.append(_describe("float16 weights", report.loss))
+    lines += [
+        f"bytes: {report.bytes} (with float32 weights {report.float32_bytes})",
+        f"report: {report_path(target)}",
+        f"results: {target}",
+    ]
+    print_results(args, report.to_dict(), "\n".join(lines))
     return 0
