@@ -28,7 +28,7 @@ def array_module(value: object) -> Any:
 def constant_like(value: Any, like: Tensor) -> Tensor:
     """Numbers or an array as what `like` is: a tensor of its type and device, or an array."""
     if not is_tensor(like):
-        constant: Tensor = np.asarray(value, dtype=like.dtype)  # type: ignore[unreachable]
+        constant: Tensor = array_module(like).asarray(value, dtype=like.dtype)
         return constant
     return _tensor(value, like.dtype, like.device)
 

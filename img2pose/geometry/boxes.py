@@ -63,9 +63,11 @@ def boxes_from_points(
     height_width = size_hw if is_tensor(size_hw) else constant_like(size_hw, sides)
     limits = height_width[..., [1, 0]]
     zero = constant_like(0, sides)
-    if not published_rounding:
-        return xp.minimum(xp.maximum(sides, zero), xp.concatenate([limits, limits], axis=-1))
-    sides = xp.trunc(sides)
-    return xp.concatenate(
-        [xp.maximum(sides[:, :2], zero), xp.minimum(sides[:, 2:], limits)], axis=-1
-    )
+    if published_rounding:
+        sides = xp.trunc(sides)
+        clipped = [xp.maximum(sides[:, :2], zero), xp.minimum(sides[:, 2:], limits)]
+    else:
+        inside = xp.maximum(sides, zero)
+        clipped = [xp.minimum(inside[:, :2], limits), xp.minimum(inside[:, 2:], limits)]
+    boxes: Tensor = xp.concatenate(clipped, axis=-1)
+    return boxes

@@ -40,7 +40,8 @@ def box_centers(boxes_xyxy: Tensor) -> Tensor:
         (..., 2) pixels; fractional where left or top is.
     """
     corner, extent = boxes_xyxy[..., :2], boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]
-    return corner + array_module(extent).floor(extent / 2)
+    centers: Tensor = corner + array_module(extent).floor(extent / 2)
+    return centers
 
 
 @arrays_or_tensors(1)
@@ -58,7 +59,8 @@ def box_intrinsics(boxes_xyxy: Tensor) -> Tensor:
     center = box_centers(boxes_xyxy)
     zero, one = xp.zeros_like(focal), xp.ones_like(focal)
     rows = [focal, zero, center[..., 0], zero, focal, center[..., 1], zero, zero, one]
-    return xp.stack(rows, axis=-1).reshape(*focal.shape, 3, 3)
+    matrices: Tensor = xp.stack(rows, axis=-1).reshape(*focal.shape, 3, 3)
+    return matrices
 
 
 @arrays_or_tensors(3)

@@ -36,10 +36,12 @@ def _stacked(components: list[Tensor]) -> Tensor:
 
 def _cross(first: Tensor, second: Tensor) -> Tensor:
     xp = array_module(first)
-    if xp is np:  # which before 2.0 has none in linalg
-        crossed: Tensor = np.cross(first, second)
-        return crossed
-    product: Tensor = xp.linalg.cross(*xp.broadcast_tensors(first, second))
+    # NumPy before 2.0 has none in linalg; torch's there does not broadcast.
+    product: Tensor = (
+        xp.cross(first, second)
+        if xp is np
+        else xp.linalg.cross(*xp.broadcast_tensors(first, second))
+    )
     return product
 
 

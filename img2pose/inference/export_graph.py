@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from onnxscript import opset18
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_linear_bn_eval
 from torchvision.ops import nms, roi_align
 
 from img2pose.geometry import transform_poses
@@ -315,6 +316,14 @@ def _cameras(size_hw: Tensor) -> Tensor:
     return torch.stack(entries).float().view(3, 3)
 
 
+def _without_batch_norm(layers: nn.Sequential) -> nn.Sequential:
+    """A linear layer and the batch norm behind it as one: a norm asks how many rows there are."""
+    linear, norm, *others = layers
+    if not isinstance(norm, nn.BatchNorm1d):
+        return layers
+    return nn.Sequential(fuse_linear_bn_eval(linear.eval(), norm.eval()), *others)
+
+
 class PictureToFaces(nn.Module):
     """A model for one picture, in tensors alone.
 
@@ -325,6 +334,7 @@ class PictureToFaces(nn.Module):
     def __init__(self, model: Img2Pose) -> None:
         super().__init__()
         self.model = model
+        self.pose_predictor = _without_batch_norm(model.roi_heads.box_predictor.dof_pred)
         self.eval()
 
     def forward(
@@ -365,7 +375,7 @@ class PictureToFaces(nn.Module):
         usable = (scores > score_threshold) & (sides >= MIN_BOX_SIDE).all(1)
         passing = torch.nonzero(usable).squeeze(1)
         scores = scores[passing]
-        regression = heads.box_predictor(heads.box_head(pooled[passing]))
+        regression = self.pose_predictor(heads.box_head(pooled[passing]))
         camera, size = _cameras(size_hw), size_hw.float()
         poses, boxes = heads.faces_in_cameras(
             regression.unflatten(1, (-1, 6))[:, 1],
@@ -391,7 +401,8 @@ class PictureToFaces(nn.Module):
         usable &= scores >= rpn.score_thresh
         scores = torch.where(usable, scores, -1.0)
         threshold, most = torch.tensor(rpn.nms_thresh), torch.tensor(rpn.post_nms_top_n())
-        return boxes[suppress(boxes, scores, counts, len(levels), threshold, most)]
+        proposals: Tensor = boxes[suppress(boxes, scores, counts, len(levels), threshold, most)]
+        return proposals
 
     def _choose(self, boxes: Tensor, scores: Tensor, nms_threshold: Tensor, most: Tensor) -> Tensor:
         heads = self.model.roi_heads
@@ -401,7 +412,8 @@ class PictureToFaces(nn.Module):
             has_area = (boxes[:, 2:] - boxes[:, :2] >= MIN_BOX_SIDE).all(1)
             scores = torch.where(has_area, scores, -1.0)
         counts = torch.tensor([boxes.shape[0]])
-        return suppress(boxes, scores, counts, 1, nms_threshold, most)
+        kept: Tensor = suppress(boxes, scores, counts, 1, nms_threshold, most)
+        return kept
 
     def _in_given_picture(
         self, boxes: Tensor, scores: Tensor, poses: Tensor, size_hw: Tensor, given_hw: Tensor

@@ -182,6 +182,8 @@ def _open_session(
             )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors; it warns of every shape that depends on the picture
+    # It would keep a plan of memory for every size of picture that comes.
+    options.enable_mem_pattern = False
     if threads is not None:
         if threads < 1:
             raise InputError(f"threads {threads}: must be at least 1")

@@ -12,6 +12,9 @@ from img2pose.cli.export_onnx import main
 from img2pose.inference import OnnxDetector
 from tests.inference.exporting import CHECKPOINT, EXPORTED
 
+# The first test waits for the export: half a minute of one core's time.
+pytestmark = pytest.mark.timeout(1800)
+
 
 def test_the_report_says_what_was_compared(exported: Path) -> None:
     report = json.loads((exported / "model.json").read_text())

@@ -23,6 +23,9 @@ from tests.settings import PUBLISHED_STATS, SMALL_MODEL
 
 THRESHOLD = 0.1
 
+# The first test waits for the export: half a minute of one core's time.
+pytestmark = pytest.mark.timeout(1800)
+
 
 @pytest.fixture(scope="module")
 def proto(exported: Path) -> onnx.ModelProto:

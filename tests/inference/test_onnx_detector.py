@@ -50,6 +50,9 @@ assert not any(name.partition(".")[0] == "torch" for name in sys.modules)
 print(json.dumps([f.to_dict() for f in faces]))
 """
 
+# The first test waits for the export: half a minute of one core's time.
+pytestmark = pytest.mark.timeout(1800)
+
 
 @pytest.fixture(scope="module")
 def detector(exported: Path) -> OnnxDetector:
