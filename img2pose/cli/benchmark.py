@@ -578,7 +578,7 @@ def _measure_inference(
         pictures = list(islice(_cut_pictures(paths, size), _MOST_PICTURES))
         if not pictures:
             raise InputError(f"--images {args.images}: all are upright; give others")
-        sizes = {"min_size": size, "max_size": max(1400, 2 * size)}
+        sizes: dict[str, Any] = {"min_size": size, "max_size": max(1400, 2 * size)}
         engines: dict[str, FindsFaces] = {
             "PyTorch": Detector.from_checkpoint(args.checkpoint, device=str(device), **sizes)
         }

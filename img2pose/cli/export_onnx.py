@@ -10,9 +10,8 @@ from img2pose.cli.example_pictures import draw_example_pictures
 from img2pose.cli.exit_codes import exit_code_from_errors
 from img2pose.cli.model_arguments import add_model_arguments, load_detector
 from img2pose.cli.parsers import command_parser, print_results
-from img2pose.cli.prediction_arguments import file_sha256
 from img2pose.errors import InputError
-from img2pose.files import check_output_folder
+from img2pose.files import check_output_folder, file_sha256
 from img2pose.images import find_images, read_image
 from img2pose.inference.agreement import Agreement
 

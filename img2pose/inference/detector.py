@@ -164,7 +164,9 @@ class Detector(PictureDetector[_Prepared]):
             )
         return [
             detections_in(
-                *(output[name].cpu().numpy() for name in ("dofs", "boxes", "scores")),
+                output["dofs"].cpu().numpy(),
+                output["boxes"].cpu().numpy(),
+                output["scores"].cpu().numpy(),
                 picture.size_hw,
                 picture.intrinsics,
             )

@@ -179,7 +179,7 @@ def halve_weights(proto: onnx.ModelProto) -> None:
 
 def _as_exported(model: Img2Pose) -> Img2Pose:
     """A copy that computes as the graph does: on the CPU, in float32."""
-    plain = copy.deepcopy(model).cpu().eval()
+    plain: Img2Pose = copy.deepcopy(model).cpu().eval()
     plain.profile = replace(plain.profile, bfloat16=False)
     plain.rpn.bfloat16 = plain.roi_heads.bfloat16 = False
     return plain
