@@ -319,9 +319,9 @@ def _cameras(size_hw: Tensor) -> Tensor:
 def _without_batch_norm(layers: nn.Sequential) -> nn.Sequential:
     """A linear layer and the batch norm behind it as one: a norm asks how many rows there are."""
     linear, norm, *others = layers
-    if not isinstance(norm, nn.BatchNorm1d):
-        return layers
-    return nn.Sequential(fuse_linear_bn_eval(linear.eval(), norm.eval()), *others)
+    if isinstance(linear, nn.Linear) and isinstance(norm, nn.BatchNorm1d):
+        return nn.Sequential(fuse_linear_bn_eval(linear, norm), *others)
+    return layers
 
 
 class PictureToFaces(nn.Module):
