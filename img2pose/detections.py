@@ -28,6 +28,9 @@ deviation; Dodgson, 2004)."""
 
 ORDERS = ("score", "size", "position")
 
+# No format of pictures knows longer ones.
+_LONGEST_SIDE = 2**31 - 1
+
 
 @dataclass(frozen=True, eq=False)
 class FaceDetections(Sequence["FaceDetections"]):
@@ -246,20 +249,57 @@ class FaceDetections(Sequence["FaceDetections"]):
         """What `to_dict` gave, exactly; further keys are passed over.
 
         Raises:
-            ValueError: A key is missing or holds something else.
+            ValueError: A key is missing or holds something else: text or truth values for numbers,
+                numbers that are not finite, a score beyond 0..1, a size or a camera that no
+                picture has.
         """
-        try:
-            height, width = value["size_hw"]
-            faces = value["faces"]
-            count = len(faces)
-            return cls(
-                np.array([face["pose"] for face in faces], np.float64).reshape(count, 6),
-                np.array([face["box"] for face in faces], np.float64).reshape(count, 4),
-                np.array([face["score"] for face in faces], np.float64),
-                np.array(value["intrinsics"], np.float64),
-                (int(height), int(width)),
-            )
-        except KeyError as error:
-            raise ValueError(f"no {error} where faces were expected") from error
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"not faces as `to_dict` gives them: {error}") from error
+        if not isinstance(value, Mapping):
+            raise ValueError(f"an object with faces was expected, not {type(value).__name__}")
+        missing = {"size_hw", "intrinsics", "faces"} - set(value)
+        if missing:
+            raise ValueError(f"no {', '.join(sorted(missing))} where faces were expected")
+        faces = value["faces"]
+        if not isinstance(faces, list | tuple) or not all(isinstance(f, Mapping) for f in faces):
+            raise ValueError("faces must be a list of objects")
+        for number, face in enumerate(faces):
+            if missing := {"pose", "box", "score"} - set(face):
+                raise ValueError(f"face {number} of faces has no {', '.join(sorted(missing))}")
+        height, width = _numbers("size_hw", value["size_hw"], (2,)).tolist()
+        if not all(side.is_integer() and 1 <= side <= _LONGEST_SIDE for side in (height, width)):
+            raise ValueError(f"size_hw must be two whole numbers, 1 to {_LONGEST_SIDE}")
+        intrinsics = _numbers("intrinsics", value["intrinsics"], (3, 3))
+        if not (intrinsics[0, 0] > 0 and intrinsics[1, 1] > 0):
+            raise ValueError("intrinsics need positive focal lengths")
+        if intrinsics[2].tolist() != [0, 0, 1]:
+            raise ValueError("the last row of intrinsics must be 0, 0, 1")
+        count = len(faces)
+        scores = _numbers("scores", [face["score"] for face in faces], (count,))
+        if not ((scores >= 0) & (scores <= 1)).all():
+            raise ValueError("scores must be between 0 and 1")
+        return cls(
+            _numbers("poses", [face["pose"] for face in faces], (count, 6)),
+            _numbers("boxes", [face["box"] for face in faces], (count, 4)),
+            scores,
+            intrinsics,
+            (int(height), int(width)),
+        )
+
+
+def _numbers(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Lists of finite numbers as float64 of a shape; text and truth values are no numbers."""
+    try:
+        array = np.array(value) if shape[0] else np.zeros(shape)
+    except (TypeError, ValueError, OverflowError):
+        array = np.array(None)
+    if array.shape != shape or array.dtype.kind not in "iuf" or _holds_truth_values(value):
+        raise ValueError(f"{name} must be numbers of shape {shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite")
+    return array.astype(np.float64)
+
+
+def _holds_truth_values(value: Any) -> bool:
+    # NumPy takes them for numbers where real ones stand beside them.
+    if isinstance(value, list | tuple):
+        return any(map(_holds_truth_values, value))
+    return isinstance(value, bool)

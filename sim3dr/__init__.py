@@ -15,6 +15,7 @@ from sim3dr.texture_maps import (
     extract_texture,
     filled_texels,
 )
+from sim3dr.thinning import apart, thin
 from sim3dr.wireframes import line_coverage
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "RenderPipeline",
     "Texels",
     "TextureMap",
+    "apart",
     "cylindrical_map",
     "depth_picture",
     "dot_coverage",
@@ -35,6 +37,7 @@ __all__ = [
     "pncc_colours",
     "rasterize",
     "subdivide",
+    "thin",
     "vertex_normals",
     "write_mtl",
     "write_obj",

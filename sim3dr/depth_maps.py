@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sim3dr.mesh import checked_vertices
+
 # The farthest surface stays apart from where there is none.
 _FARTHEST_GRAY = 48.0
 
@@ -22,15 +24,23 @@ def depth_picture(
         depth: (H, W), infinite where nothing is seen.
         mesh_index: (H, W) whole numbers; each mesh's own depths then span the grays, which shows
             the relief of each and not which is nearer.
-        near: Depth of white; by default the least. Not with `mesh_index`.
-        far: Depth of the darkest gray; by default the greatest. Not with `mesh_index`.
+        near: Depth of white; by default the least. What is nearer is white too. Not with
+            `mesh_index`.
+        far: Depth of the darkest gray, not less than `near`; by default the greatest. What is
+            farther is as dark. Not with `mesh_index`.
 
     Returns:
         (H, W) uint8.
 
     Raises:
-        ValueError: A shape is wrong, or depths are given for meshes that have their own.
+        ValueError: A shape is wrong, a limit is not finite or `far` less than `near`, or limits are
+            given for meshes that have their own.
     """
+    for name, limit in (("near", near), ("far", far)):
+        if limit is not None and not np.isfinite(limit):
+            raise ValueError(f"{name} must be finite, not {limit}")
+    if near is not None and far is not None and far < near:
+        raise ValueError(f"far must not be less than near: {far} and {near}")
     distances = np.asarray(depth, dtype=np.float64)
     if distances.ndim != 2:
         raise ValueError(f"depth must have shape (H, W), not {distances.shape}")
@@ -74,13 +84,12 @@ def pncc_colours(reference_vertices: ArrayLike) -> NDArray[np.float64]:
         shape to its greatest.
 
     Raises:
-        ValueError: The shape is wrong.
+        TypeError: These are no real numbers.
+        ValueError: The shape is wrong or a vertex is not finite.
 
     Source: Zhu et al., Face Alignment Across Large Poses, CVPR 2016.
     """
-    vertices = np.asarray(reference_vertices, dtype=np.float64)
-    if vertices.ndim != 2 or vertices.shape[1] != 3 or not len(vertices):
-        raise ValueError(f"vertices must have shape (V, 3), not {vertices.shape}")
+    vertices = checked_vertices(reference_vertices)
     low, high = vertices.min(axis=0), vertices.max(axis=0)
     code: NDArray[np.float64] = 255 * (vertices - low) / np.where(high > low, high - low, 1.0)
     return code

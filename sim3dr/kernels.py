@@ -1,7 +1,8 @@
 """Loops compiled by numba, one thread each, without Python's global lock.
 
 They are compiled when this module is first imported and kept on disk after that: beside this file,
-or in the user's cache where that may not be written, or not at all where neither may be.
+or in the user's cache where that may not be written, or not at all where neither may be or a kept
+file is damaged.
 Parallel loops are left to the callers' threads: numba's own abort when two Python threads enter
 them, or after a fork. Signatures are fixed, so nothing is compiled in the middle of drawing, and
 arrays that are only read may be read-only. Expressions are those of `sim3dr.plain`, term by term.
@@ -42,8 +43,9 @@ def _compiled(*signature: Any) -> Callable[[Callable[..., Any]], Callable[..., A
     def compile_it(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             compiled: Callable[..., Any] = njit(signature, cache=True, **_SETTINGS)(function)
-        except (RuntimeError, OSError):
-            # No folder for the cache, or no room in it. A fault of the code itself shows again.
+        except Exception:
+            # No folder for the cache, no room in it, or a damaged file, which numba answers with
+            # whatever it comes upon. A fault of the code itself shows again.
             compiled = njit(signature, **_SETTINGS)(function)
         return compiled
 

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import SupportsFloat
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sim3dr.mesh import Floats, Indices, Mesh, checked_triangles, checked_vertices
+from sim3dr.mesh import (
+    Floats,
+    Indices,
+    Mesh,
+    checked_meshes,
+    checked_triangles,
+    checked_vertices,
+)
 from sim3dr.rasterizer import ENGINES, Engine
 from sim3dr.threads import checked_threads, run_all
 
@@ -31,7 +39,9 @@ class Lighting:
         view_position: (3,) of the eye; None: it is far, and looks along +z.
 
     Raises:
-        ValueError: A number is not finite or negative, or the direction has no length.
+        TypeError: A number is none.
+        ValueError: A number is not finite or is negative, a triple is none, or the direction has no
+            length.
     """
 
     ambient: float = 0.35
@@ -47,10 +57,15 @@ class Lighting:
     def __post_init__(self) -> None:
         for name in ("ambient", "directional", "specular", "specular_exponent"):
             value = getattr(self, name)
-            if not (np.isfinite(value) and value >= 0):
+            if not isinstance(value, SupportsFloat):
+                raise TypeError(f"{name} must be a number, not {value!r}")
+            if not (np.isfinite(float(value)) and float(value) >= 0):
                 raise ValueError(f"{name} must be 0 or greater, not {value}")
         for name in ("ambient_colour", "lamp_colour", "light_direction"):
             self._check_triple(name)
+        for name in ("ambient_colour", "lamp_colour"):
+            if min(getattr(self, name)) < 0:
+                raise ValueError(f"{name} must be 0 or greater, not {getattr(self, name)}")
         for name in ("light_position", "view_position"):
             if getattr(self, name) is not None:
                 self._check_triple(name)
@@ -86,9 +101,13 @@ def vertex_normals(
     return _normals(points, checked_triangles(triangles, len(points)), engine)
 
 
-def _normals(points: Floats, corners: Indices, engine: Engine) -> Floats:
+def _check_engine(engine: Engine) -> None:
     if engine not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")
+
+
+def _normals(points: Floats, corners: Indices, engine: Engine) -> Floats:
+    _check_engine(engine)
     normals = np.zeros_like(points)
     if engine == "numba":
         from sim3dr import kernels
@@ -130,10 +149,11 @@ def phong(
         (V, 3) float64; above 255 where the shares add up to more than 1.
 
     Raises:
-        ValueError: A shape is wrong or `points` are missing.
+        ValueError: A shape is wrong, `points` are missing or the engine is not known.
 
     Source: Phong, Illumination for Computer Generated Pictures, 1975.
     """
+    _check_engine(engine)
     lamps = Lighting() if lighting is None else lighting
     outward = np.ascontiguousarray(normals, dtype=np.float64)
     if outward.ndim != 2 or outward.shape[1] != 3:
@@ -211,12 +231,14 @@ def light_meshes(
         engine: `numba`, or its plain twin `numpy`.
 
     Raises:
+        TypeError: Something else than meshes is given.
         ValueError: `threads` or `engine` is wrong.
     """
+    scene = checked_meshes(meshes)
 
     def light(mesh: Mesh) -> Mesh:
         normals = _normals(mesh.vertices, mesh.triangles, engine)
         colours = phong(mesh.vertex_colours, normals, lighting, mesh.vertices, engine=engine)
         return mesh.with_colours(colours)
 
-    return run_all(light, meshes, checked_threads(threads))
+    return run_all(light, scene, checked_threads(threads))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -68,6 +69,13 @@ def checked_triangles(triangles: ArrayLike, count: int, name: str = "triangles")
             f"{name} must name vertices 0 to {count - 1}, not {corners.min()} to {corners.max()}"
         )
     return np.ascontiguousarray(corners, dtype=np.int32)
+
+
+def within_float32(array: NDArray[Any]) -> bool:
+    """Whether pictures, which are float32, can hold the numbers; False if one is not finite."""
+    low, high = float(array.min()), float(array.max())
+    limit = float(np.finfo(np.float32).max)
+    return -limit <= low and high <= limit
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,8 +148,8 @@ class Mesh:
             raise TypeError(f"texture_coordinates must be floats, not {coordinates.dtype}")
         if not _all_finite(coordinates):
             raise ValueError("texture_coordinates must be finite")
-        if not _all_finite(texture):
-            raise ValueError("texture must be finite")
+        if not within_float32(texture):
+            raise ValueError("texture must be finite, and within float32")
         given = self.triangles if self.texture_triangles is None else self.texture_triangles
         corners = checked_triangles(given, len(coordinates), "texture_triangles")
         if len(corners) != len(self.triangles):
@@ -163,6 +171,21 @@ def _checked_colours(colours: ArrayLike, count: int) -> Floats:
     if given.shape not in ((3,), (count, 3)):
         raise ValueError(f"colours must have shape (3,) or ({count}, 3), not {given.shape}")
     result = np.ascontiguousarray(np.broadcast_to(given, (count, 3)), dtype=np.float64)
-    if not _all_finite(result):
-        raise ValueError("colours must be finite")
+    if not within_float32(result):
+        raise ValueError("colours must be finite, and within float32")
     return result
+
+
+def checked_meshes(meshes: Mesh | Sequence[Mesh]) -> list[Mesh]:
+    """One mesh or several as a list.
+
+    Raises:
+        TypeError: Something else is among them.
+    """
+    if not isinstance(meshes, Mesh | Iterable):
+        raise TypeError(f"meshes must be a Mesh or several, not {type(meshes).__name__}")
+    checked = [meshes] if isinstance(meshes, Mesh) else list(meshes)
+    for number, mesh in enumerate(checked):
+        if not isinstance(mesh, Mesh):
+            raise TypeError(f"meshes[{number}] must be a Mesh, not {type(mesh).__name__}")
+    return checked

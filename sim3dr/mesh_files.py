@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sim3dr.mesh import Mesh
 
 MATERIAL_NAME = "texture"
+_NO_ROWS = np.zeros((0, 3))
 
 
 def write_ply(stream: BinaryIO, meshes: Sequence[Mesh]) -> None:
@@ -23,22 +24,23 @@ def write_ply(stream: BinaryIO, meshes: Sequence[Mesh]) -> None:
 
     Args:
         stream: Open for bytes.
-        meshes: At least one.
+        meshes: Any number; none make a file without vertices.
 
     Raises:
-        ValueError: There are no meshes.
+        ValueError: A coordinate is beyond what float32 holds.
     """
-    if not meshes:
-        raise ValueError("a mesh file needs at least one mesh")
+    for number, mesh in enumerate(meshes):
+        if np.abs(mesh.vertices).max() > np.finfo(np.float32).max:
+            raise ValueError(f"meshes[{number}] has coordinates beyond what a PLY file holds")
     fields = [("xyz", "<f4", 3), ("rgb", "u1", 3)]
     points = np.empty(sum(len(mesh.vertices) for mesh in meshes), dtype=fields)
-    points["xyz"] = np.concatenate([mesh.vertices for mesh in meshes])
-    points["rgb"] = np.concatenate([_rgb(mesh) for mesh in meshes]).round()
+    points["xyz"] = np.concatenate([_NO_ROWS, *(mesh.vertices for mesh in meshes)])
+    points["rgb"] = np.concatenate([_NO_ROWS, *(_rgb(mesh) for mesh in meshes)]).round()
     first = np.cumsum([0, *(len(mesh.vertices) for mesh in meshes)])
     corners = [mesh.triangles + offset for mesh, offset in zip(meshes, first, strict=False)]
     faces = np.empty(sum(map(len, corners)), dtype=[("count", "u1"), ("corners", "<i4", 3)])
     faces["count"] = 3
-    faces["corners"] = np.concatenate(corners)[:, ::-1]
+    faces["corners"] = np.concatenate([_NO_ROWS.astype(np.int32), *corners])[:, ::-1]
     header = [
         "ply",
         "format binary_little_endian 1.0",
@@ -55,8 +57,7 @@ def write_ply(stream: BinaryIO, meshes: Sequence[Mesh]) -> None:
 
 
 def _rgb(mesh: Mesh) -> NDArray[np.float64]:
-    assert mesh.colours is not None
-    return mesh.colours.clip(0, 255)
+    return mesh.vertex_colours.clip(0, 255)
 
 
 def write_obj(
@@ -66,18 +67,26 @@ def write_obj(
 
     Args:
         stream: Open for text.
-        meshes: Colours follow the vertices' coordinates, in 0..1, as most programs read them,
-            unless there is a material.
+        meshes: Any number; none make a file without vertices. Colours follow the vertices'
+            coordinates, in 0..1, as most programs read them, unless there is a material.
         names: Of the objects, without blanks.
         material_file: Name of the file of `write_mtl`, beside the OBJ file; the meshes then have
             texture coordinates.
 
     Raises:
-        ValueError: There are no meshes, there is not a name for each, or a mesh has no texture
+        ValueError: There is not a name for each mesh, one has blanks, or a mesh has no texture
             coordinates although there is a material.
     """
-    if not meshes or len(names) != len(meshes):
+    if len(names) != len(meshes):
         raise ValueError(f"{len(meshes)} meshes and {len(names)} names: one name for each mesh")
+    for name in names:
+        if name.split() != [name]:
+            raise ValueError(f"names must be without blanks, not {name!r}")
+    for name, mesh in zip(names, meshes, strict=True):
+        if material_file is not None and mesh.texture_coordinates is None:
+            raise ValueError(f"{name} has a material but no texture coordinates")
+    if not meshes:
+        stream.write("# no meshes\n")
     if material_file is not None:
         stream.write(f"mtllib {material_file}\nusemtl {MATERIAL_NAME}\n")
     first_vertex = first_coordinate = 1
@@ -90,8 +99,7 @@ def write_obj(
             _write_rows(stream, "v %.6f %.6f %.6f %.4f %.4f %.4f", rows)
             _write_rows(stream, "f %d %d %d", corners)
             continue
-        if mesh.texture_coordinates is None or mesh.texture_triangles is None:
-            raise ValueError(f"{name} has a material but no texture coordinates")
+        assert mesh.texture_coordinates is not None and mesh.texture_triangles is not None
         _write_rows(stream, "v %.6f %.6f %.6f", mesh.vertices)
         _write_rows(stream, "vt %.6f %.6f", mesh.texture_coordinates)
         coordinates = mesh.texture_triangles[:, ::-1] + first_coordinate

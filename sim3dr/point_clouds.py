@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+_LARGEST_RADIUS = 100
+
 
 def dot_coverage(points: ArrayLike, height: int, width: int, radius: float) -> NDArray[np.float32]:
     """How much of each pixel is covered by dots.
@@ -13,12 +15,22 @@ def dot_coverage(points: ArrayLike, height: int, width: int, radius: float) -> N
         points: (N, 2) pixels; those that are not finite are left out.
         height: Of the picture, in pixels.
         width: Of the picture, in pixels.
-        radius: Of each dot, in pixels.
+        radius: Of each dot, in pixels, up to 100.
 
     Returns:
         (H, W) in 0..1, anti-aliased.
+
+    Raises:
+        ValueError: The shape, the size of the picture or the radius is wrong.
     """
-    xy = np.asarray(points, dtype=np.float64).reshape(-1, 2)
+    xy = np.asarray(points, dtype=np.float64)
+    if xy.ndim != 2 or xy.shape[1] != 2:
+        raise ValueError(f"points must have shape (N, 2), not {xy.shape}")
+    if height < 1 or width < 1:
+        raise ValueError(f"height and width must be at least 1, not {height} and {width}")
+    # Each dot is drawn pixel by pixel of its square.
+    if not 0 < radius <= _LARGEST_RADIUS:
+        raise ValueError(f"radius must be above 0, at most {_LARGEST_RADIUS}, not {radius}")
     reach = int(np.ceil(radius + 0.5))
     # Far-off and undefined points, before they become whole numbers.
     near = (xy > -reach - 1).all(axis=1) & (xy < np.array([width, height]) + reach + 1).all(axis=1)

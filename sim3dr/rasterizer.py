@@ -31,7 +31,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sim3dr import plain
 from sim3dr.canvas import Canvas, Rasterized
-from sim3dr.mesh import Mesh
+from sim3dr.mesh import Mesh, checked_meshes, within_float32
 from sim3dr.screen import to_screen
 from sim3dr.threads import checked_threads
 
@@ -54,6 +54,12 @@ def _whole_number(name: str, value: int, high: int) -> int:
     return number
 
 
+def _true_or_false(name: str, value: bool) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, not {value!r}")
+    return bool(value)
+
+
 def _checked_background(
     background: ArrayLike | None, height: int, width: int, transparent: bool
 ) -> NDArray[np.generic] | None:
@@ -66,6 +72,8 @@ def _checked_background(
     colour = np.asarray(background)
     if colour.dtype.kind not in "fiu":
         raise TypeError(f"background must be real numbers, not {colour.dtype}")
+    if colour.size and colour.dtype.kind == "f" and not within_float32(colour):
+        raise ValueError("background must be finite, and within float32")
     if colour.shape not in ((3,), (height, width, 3)):
         raise ValueError(
             f"background must have shape (3,) or ({height}, {width}, 3), not {colour.shape}"
@@ -88,14 +96,6 @@ def checked_intrinsics(intrinsics: ArrayLike) -> NDArray[np.float64]:
             f" {matrix.tolist()}"
         )
     return matrix
-
-
-def _checked_meshes(meshes: Mesh | Sequence[Mesh]) -> list[Mesh]:
-    checked = [meshes] if isinstance(meshes, Mesh) else list(meshes)
-    for number, mesh in enumerate(checked):
-        if not isinstance(mesh, Mesh):
-            raise TypeError(f"meshes[{number}] must be a Mesh, not {type(mesh).__name__}")
-    return checked
 
 
 def rasterize(
@@ -150,7 +150,7 @@ def rasterize(
     if engine not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")
     workers = checked_threads(threads)
-    scene = _checked_meshes(meshes)
+    scene = checked_meshes(meshes)
     camera = None if intrinsics is None else checked_intrinsics(intrinsics)
     if not (np.isfinite(near) and near > 0):
         raise ValueError(f"near must be a positive distance, not {near}")
@@ -165,8 +165,8 @@ def rasterize(
         width,
         _checked_background(background, height, width, transparent),
         samples,
-        cull_back,
-        perspective_correct,
+        _true_or_false("cull_back", cull_back),
+        _true_or_false("perspective_correct", perspective_correct),
     )
     if engine == "numpy":
         screens = [to_screen(mesh, camera, near, samples) for mesh in scene]

@@ -40,12 +40,18 @@ def cylindrical_map(
     Args:
         vertices: (V, 3) at rest: x right, y down, z from the face to the back of the head.
         triangles: (T, 3) vertex indices.
-        axis_xz: Where the axis goes through the head.
+        axis_xz: Where the axis goes through the head, in the unit of the vertices.
 
     Returns:
         A map that the mesh fills from edge to edge; of surfaces one behind the other the outer
         one has the place.
+
+    Raises:
+        TypeError: An array does not hold numbers of the right kind.
+        ValueError: A shape is wrong, a number is not finite or an index lies outside the vertices.
     """
+    if not np.isfinite(axis_xz).all():
+        raise ValueError(f"axis_xz must be two finite numbers, not {axis_xz}")
     points = checked_vertices(vertices)
     corners = checked_triangles(triangles, len(points))
     x, z = points[:, 0] - axis_xz[0], points[:, 2] - axis_xz[1]
@@ -122,11 +128,12 @@ def extract_texture(
 
     Args:
         photograph: (H, W, 3) uint8.
-        vertices_in_camera: (V, 3); x right, y down, z away.
+        vertices_in_camera: (V, 3) of any unit; x right, y down, z away.
         triangles: (T, 3) vertex indices, front sides clockwise on the screen.
         texels: Of `filled_texels`, for the mesh's map.
         intrinsics: (3, 3), pixels.
-        depth: (H, W) z of what the camera sees, this mesh included; infinite where nothing is.
+        depth: (H, W) z of what the camera sees, this mesh included, in the unit of the vertices;
+            infinite where nothing is.
         least_cosine: Of the angle between the surface's normal and the direction to the camera;
             flatter views smear the photograph and do not count as seen.
 
@@ -134,17 +141,22 @@ def extract_texture(
         Texture (size, size, 3) uint8, black where unseen, and (size, size) bool, True where seen.
 
     Raises:
-        ValueError: A shape is wrong.
+        TypeError: The photograph is not uint8.
+        ValueError: A shape is wrong, or the texels are another mesh's.
     """
     photo = np.asarray(photograph)
     if photo.ndim != 3 or photo.shape[2] != 3:
         raise ValueError(f"photograph must have shape (H, W, 3), not {photo.shape}")
+    if photo.dtype != np.uint8:
+        raise TypeError(f"photograph must be uint8, not {photo.dtype}")
     buffer = np.asarray(depth, dtype=np.float64)
     if buffer.shape != photo.shape[:2]:
         raise ValueError(f"depth must have shape {photo.shape[:2]}, not {buffer.shape}")
     points = checked_vertices(vertices_in_camera)
     corners = checked_triangles(triangles, len(points))
     camera = checked_intrinsics(intrinsics)
+    if texels.triangle.max(initial=-1) >= len(corners):
+        raise ValueError(f"texels name triangle {texels.triangle.max()} of {len(corners)}")
     around = corners[texels.triangle]
     surface = np.einsum("nc,ncd->nd", texels.weights, points[around])
     # Smooth normals, so that the border of what faces the camera does not follow triangles.

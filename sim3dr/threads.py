@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,13 +22,18 @@ def checked_threads(threads: int | None) -> int:
     """The number of threads; None: as many as there are cores.
 
     Raises:
+        TypeError: It is no whole number.
         ValueError: It is less than 1.
     """
     if threads is None:
         return usable_cores()
-    if threads < 1:
-        raise ValueError(f"threads must be at least 1, not {threads}")
-    return threads
+    try:
+        number = operator.index(threads)
+    except TypeError:
+        raise TypeError(f"threads must be a whole number, not {threads!r}") from None
+    if number < 1:
+        raise ValueError(f"threads must be at least 1, not {number}")
+    return number
 
 
 def run_all(function: Callable[..., Made], items: Sequence[Any], threads: int) -> list[Made]:

@@ -25,15 +25,25 @@ def line_coverage(
 
     Returns:
         (H, W) in 0..1, anti-aliased.
+
+    Raises:
+        ValueError: The picture shows other meshes, or the width is not above 0.
     """
+    if not (np.isfinite(line_width) and line_width > 0):
+        raise ValueError(f"line_width must be above 0, not {line_width}")
     coverage = np.zeros(drawn.depth.shape, dtype=np.float32)
     rows, columns = np.nonzero(drawn.mesh_index >= 0)
     if not len(rows):
         return coverage
+    shown = drawn.mesh_index[rows, columns]
+    if shown.max() >= len(meshes):
+        raise ValueError(f"the picture shows mesh {shown.max()}, but {len(meshes)} are given")
     heights = np.concatenate([_heights(mesh) for mesh in meshes])
     first = np.cumsum([0, *(len(mesh.triangles) for mesh in meshes)])
     at = rows, columns
-    triangle = first[drawn.mesh_index[at]] + drawn.triangle_index[at]
+    triangle = first[shown] + drawn.triangle_index[at]
+    if not (triangle < first[shown + 1]).all():
+        raise ValueError("the picture shows triangles that the meshes given do not have")
     # A weight times the triangle's height over the side across is the distance from that side.
     distance = (drawn.barycentric[at] * heights[triangle]).min(axis=1)
     coverage[at] = (line_width / 2 + 0.5 - distance).clip(0, 1)

@@ -113,21 +113,72 @@ def test_json_brings_back_the_same_numbers(count: int, seed: int) -> None:
     assert back.size_hw == SIZE_HW
 
 
+FACE = {"score": 0.5, "box": [0, 0, 9, 9], "pose": [0, 0, 0, 0, 0, 5]}
+
+
 @pytest.mark.parametrize(
-    "change",
+    ("change", "named"),
     [
-        {"faces": None},
-        {"faces": [{"score": 1}]},
-        {"faces": [{"score": 1, "box": [1, 2], "pose": [1, 2, 3, 4, 5, 6]}]},
-        {"faces": [{"score": "high", "box": [1, 2, 3, 4], "pose": [1, 2, 3, 4, 5, 6]}]},
-        {"size_hw": [1]},
-        {"intrinsics": [1, 2]},
-        {"intrinsics": None},
+        ({"faces": None}, "faces"),
+        ({"faces": {}}, "faces"),
+        ({"faces": ""}, "faces"),
+        ({"faces": [3]}, "faces"),
+        ({"faces": [FACE, {"score": 1}]}, "face 1 of faces has no box, pose"),
+        ({"faces": [{**FACE, "box": [1, 2]}]}, "boxes"),
+        ({"faces": [FACE, {**FACE, "box": [1]}]}, "boxes"),
+        ({"faces": [{**FACE, "pose": [0, 0, 0]}]}, "poses"),
+        ({"faces": [{**FACE, "pose": [0, 0, 0, 0, 0, "5"]}]}, "poses"),
+        ({"faces": [{**FACE, "pose": [0, 0, 0, 0, True, 5]}]}, "poses"),
+        ({"faces": [{**FACE, "pose": [0, 0, 0, 0, 0, float("nan")]}]}, "poses"),
+        ({"faces": [{**FACE, "score": "high"}]}, "scores"),
+        ({"faces": [{**FACE, "score": True}]}, "scores"),
+        ({"faces": [{**FACE, "score": 10**400}]}, "scores"),
+        ({"faces": [{**FACE, "score": 1.5}]}, "scores"),
+        ({"size_hw": [1]}, "size_hw"),
+        ({"size_hw": [0, 4]}, "size_hw"),
+        ({"size_hw": [2.5, 4]}, "size_hw"),
+        ({"size_hw": [1e300, 4]}, "size_hw"),
+        ({"size_hw": None}, "size_hw"),
+        ({"intrinsics": [1, 2]}, "intrinsics"),
+        ({"intrinsics": None}, "intrinsics"),
+        ({"intrinsics": [[-1, 0, 0], [0, 1, 0], [0, 0, 1]]}, "intrinsics"),
+        ({"intrinsics": [[1, 0, 0], [0, 1, 0], [0, 0, 2]]}, "intrinsics"),
     ],
 )
-def test_other_dicts_are_refused(change: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="faces"):
+def test_other_dicts_are_refused(change: dict[str, object], named: str) -> None:
+    with pytest.raises(ValueError, match=named) as error:
         FaceDetections.from_dict({**some_faces().to_dict(), **change})
+    assert len(str(error.value)) < 120
+
+
+def test_what_is_no_dict_or_lacks_a_key_is_refused() -> None:
+    whole = some_faces().to_dict()
+    for key in whole:
+        with pytest.raises(ValueError, match=f"no {key}"):
+            FaceDetections.from_dict({name: whole[name] for name in whole if name != key})
+    with pytest.raises(ValueError, match="object"):
+        FaceDetections.from_dict([whole])  # type: ignore[arg-type]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=8,
+)
+
+
+@given(
+    place=st.sampled_from(["faces", "size_hw", "intrinsics", "score", "box", "pose"]), value=JSON
+)
+def test_any_value_is_read_or_refused(place: str, value: object) -> None:
+    whole = some_faces().to_dict()
+    (whole if place in whole else whole["faces"][1])[place] = value
+    try:
+        read = FaceDetections.from_dict(whole)
+    except ValueError:
+        return
+    for array in (read.poses, read.boxes, read.scores, read.intrinsics):
+        assert np.isfinite(array).all()
 
 
 def test_no_faces_have_every_shape() -> None:

@@ -15,6 +15,7 @@ from img2pose.errors import InputError
 from img2pose.images import read_image
 from img2pose.inference.detector import PRECISIONS, Detector
 
+_LARGEST_PIXELS = 1e9
 _SETTINGS = ("nms_threshold", "bbox_x_factor", "bbox_y_factor", "expand_forehead", "precision")
 
 
@@ -63,14 +64,18 @@ def parse_intrinsics(text: str) -> np.ndarray:
     """A camera matrix (3, 3) from `fx,fy,cx,cy`.
 
     Raises:
-        InputError: These are not four finite numbers, the first two above 0.
+        InputError: These are not four numbers, the first two above 0, that a camera can have.
     """
     try:
         fx, fy, cx, cy = (float(number) for number in text.split(","))
     except ValueError as error:
         raise InputError(f"--intrinsics {text}: must be fx,fy,cx,cy in pixels") from error
-    if not (np.isfinite([fx, fy, cx, cy]).all() and fx > 0 and fy > 0):
-        raise InputError(f"--intrinsics {text}: must be finite, focal lengths above 0")
+    # Numbers far beyond those of cameras would leave floats on the way.
+    if not (np.abs([fx, fy, cx, cy]).max() <= _LARGEST_PIXELS and fx >= 1 and fy >= 1):
+        raise InputError(
+            f"--intrinsics {text}: must be focal lengths of at least 1 and a principal point, in"
+            f" pixels, none beyond {_LARGEST_PIXELS:.0e}"
+        )
     return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
 
 

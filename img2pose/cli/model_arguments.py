@@ -14,6 +14,19 @@ from img2pose.models.profiles import PROFILES
 from img2pose.references import PoseReferences
 from img2pose.types import PoseStats
 
+_MODEL_NAMES = (
+    "checkpoint",
+    "device",
+    "threads",
+    "min_size",
+    "max_size",
+    "inference_profile",
+    "pose_mean",
+    "pose_stddev",
+    "threed_5_points",
+    "threed_68_points",
+)
+
 
 def add_model_arguments(
     parser: argparse.ArgumentParser,
@@ -55,6 +68,21 @@ def add_model_arguments(
     published.add_argument("--pose_stddev", help=".npy file (6,), their standard deviation")
     published.add_argument("--threed_5_points", help=".npy file (5, 3) of reference points")
     published.add_argument("--threed_68_points", help=".npy file (68, 3) of reference points")
+
+
+def refuse_model_arguments(args: argparse.Namespace, where: str) -> None:
+    """Refuses the flags of `add_model_arguments` where no model runs and they would say nothing.
+
+    Args:
+        args: Parsed flags.
+        where: What makes a model needless, a flag for example.
+
+    Raises:
+        InputError: One of them was given.
+    """
+    for name in _MODEL_NAMES:
+        if getattr(args, name) is not None:
+            raise InputError(f"--{name}: is for a model, and with {where} none runs; leave it out")
 
 
 def add_score_threshold_argument(parser: argparse.ArgumentParser) -> None:

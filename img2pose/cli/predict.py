@@ -21,10 +21,10 @@ from img2pose.cli.input_pictures import ReadablePictures, add_skip_unreadable_ar
 from img2pose.cli.model_arguments import add_model_arguments
 from img2pose.cli.parsers import command_parser, print_results
 from img2pose.cli.result_names import picture_suffix, unique_stems
-from img2pose.detections import FaceDetections
 from img2pose.files import check_output_folder, told_when_unwritable, write_json
 from img2pose.geometry import pose_to_euler
 from img2pose.images import find_images, write_picture
+from img2pose.inference.predictions_file import ImageFaces
 from img2pose.visualization import draw_faces
 
 PREDICTIONS_FILE = "predictions.json"
@@ -35,8 +35,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser = command_parser(
         "scripts/predict.py",
         "Find the faces of pictures and their poses. Writes NAME_faces.jpg (or .png)"
-        f" for each picture and {PREDICTIONS_FILE}: for each picture its path, size, camera and"
-        " faces with score, box, pose and Euler angles; --json prints these too.",
+        f" for each picture and {PREDICTIONS_FILE}: for each picture its path, size, camera,"
+        " the reference points that poses refer to (their hash, and unless they are this"
+        " project's the points) and faces with score, box, pose and Euler angles; --json prints"
+        " these too.",
         "photo.jpg holiday/ --checkpoint best.pth --output_path out",
     )
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="picture, or folder of some")
@@ -62,9 +64,9 @@ def drawing_paths(images: Sequence[Path], folder: Path) -> list[Path]:
     ]
 
 
-def _entry(image: Path, drawing: Path, detections: FaceDetections) -> dict[str, Any]:
-    entry = {"image": str(image), "drawing": drawing.name, **detections.to_dict()}
-    angles = np.asarray(pose_to_euler(detections.poses)).tolist()
+def _entry(found: ImageFaces, drawing: Path) -> dict[str, Any]:
+    entry = {**found.to_dict(), "drawing": drawing.name}
+    angles = np.asarray(pose_to_euler(found.detections.poses)).tolist()
     for face, (pitch, yaw, roll) in zip(entry["faces"], angles, strict=True):
         face["euler_aflw2000_deg"] = {"pitch": pitch, "yaw": yaw, "roll": roll}
     return entry
@@ -95,14 +97,14 @@ def main(argv: Sequence[str] | None = None) -> int:
                 drawing,
                 draw_faces(picture, detections, detector.references, landmarks=args.landmarks),
             )
-            entries.append(_entry(image, drawing, detections))
+            faces = ImageFaces(image, detections, detector.references)
+            entries.append(_entry(faces, drawing))
         write_json(output / PREDICTIONS_FILE, entries, indent=1)
         pictures.write_report(output)
-    faces = sum(len(entry["faces"]) for entry in entries)
     results = {
         "images": len(entries),
         **pictures.counts(),
-        "faces": faces,
+        "faces": sum(len(entry["faces"]) for entry in entries),
         "results": str(output / PREDICTIONS_FILE),
     }
     print_results(args, results | {"predictions": entries} if args.json else results)

@@ -16,7 +16,11 @@ from tqdm import tqdm
 
 from img2pose.cli.detection_arguments import add_intrinsics_argument, parse_intrinsics
 from img2pose.cli.exit_codes import exit_code_from_errors
-from img2pose.cli.model_arguments import add_model_arguments, load_detector
+from img2pose.cli.model_arguments import (
+    add_model_arguments,
+    load_detector,
+    refuse_model_arguments,
+)
 from img2pose.cli.parsers import command_parser, print_results
 from img2pose.cli.result_names import picture_suffix, unique_stems
 from img2pose.detections import FaceDetections
@@ -28,7 +32,7 @@ from img2pose.files import (
 )
 from img2pose.images import find_images, read_image, write_picture
 from img2pose.inference.given_pictures import poses_for_camera
-from img2pose.inference.predictions_file import read_predictions
+from img2pose.inference.predictions_file import ImageFaces, read_predictions
 from img2pose.references import FaceMesh, MeshPart, PoseReferences, default_mesh
 from img2pose.visualization import (
     FaceTextures,
@@ -52,6 +56,7 @@ from img2pose.visualization import (
     write_obj_file,
     write_ply_file,
 )
+from img2pose.visualization.scene import FaceScene
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +71,6 @@ class RenderSettings:
 
     Attributes:
         mesh: The surface that is drawn.
-        references: The reference face of the poses.
         opacity: Of the overlay, 0 to 1.
         supersampling: Of the overlay, samples a pixel along each axis.
         hidden: What becomes of landmarks behind a face.
@@ -74,7 +78,6 @@ class RenderSettings:
     """
 
     mesh: FaceMesh
-    references: PoseReferences
     opacity: float
     supersampling: int
     hidden: Hidden
@@ -88,11 +91,13 @@ class Rendering:
     Attributes:
         picture: (H, W, 3) uint8 RGB.
         detections: Its faces.
+        references: The reference face of their poses.
         settings: How products look.
     """
 
     picture: np.ndarray
     detections: FaceDetections
+    references: PoseReferences
     settings: RenderSettings
 
     @cached_property
@@ -118,15 +123,13 @@ _DRAWN_ON_PICTURE: Mapping[str, Callable[[Rendering], np.ndarray]] = {
     "landmarks": lambda r: draw_landmarks(
         r.picture,
         r.detections,
-        r.settings.references,
+        r.references,
         r.settings.mesh,
         hidden=r.settings.hidden,
     ),
     "dense": lambda r: draw_dense_points(r.picture, r.detections, r.settings.mesh),
-    "axes": lambda r: draw_faces(
-        r.picture, r.detections, r.settings.references, boxes=False, scores=False
-    ),
-    "box": lambda r: draw_pose_boxes(r.picture, r.detections, r.settings.references),
+    "axes": lambda r: draw_faces(r.picture, r.detections, r.references, boxes=False, scores=False),
+    "box": lambda r: draw_pose_boxes(r.picture, r.detections, r.references),
 }
 _MAPS: Mapping[str, Callable[[Rendering], np.ndarray]] = {
     "depth": lambda r: draw_depth(r.detections, r.settings.mesh),
@@ -147,7 +150,8 @@ def build_parser() -> argparse.ArgumentParser:
         " reference units, infinite where no face is), uv a PNG of all faces' textures,"
         " transparent where the photograph does not show them, obj and ply are NAME_faces.obj and"
         " NAME_faces.ply of all faces in the camera's frame (x right, y down, z away, reference"
-        " units).",
+        " units), without a mesh where a picture has no faces. Faces without a sensible pose in"
+        " front of the camera are counted as not drawn.",
         "photo.jpg --checkpoint best.pth --products overlay,depth,obj --output_path out",
     )
     parser.add_argument(
@@ -299,9 +303,6 @@ def _write_mesh_file(
         meshes = textured_meshes(rendering.detections, rendering.textures, mesh)
     else:
         meshes = camera_meshes(rendering.detections, mesh, rendering.picture)
-    if not meshes:
-        log.info("%s: no faces, so no %s file", stem, product)
-        return
     name = f"{stem}_faces.{product}"
     if product == "ply":
         write(name, partial(write_ply_file, meshes=meshes))
@@ -318,32 +319,35 @@ def _check_looks(args: argparse.Namespace) -> None:
     threshold = args.score_threshold
     if threshold is not None and not 0 <= threshold <= 1:
         raise InputError(f"--score_threshold {threshold}: must be between 0 and 1")
-    if (args.checkpoint is None) == (args.predictions is None):
+    if args.predictions is not None:
+        refuse_model_arguments(args, "--predictions")
+    elif args.checkpoint is None:
         raise InputError("--checkpoint, --predictions: give one of them")
     if args.checkpoint is not None and not args.images:
         raise InputError("IMAGE: give pictures, or folders of some, for --checkpoint to look at")
 
 
-Source = Callable[[Path, np.ndarray], FaceDetections]
+Source = Callable[[Path, np.ndarray], ImageFaces]
 
 
 def _faces_of_predictions(
     args: argparse.Namespace, camera: np.ndarray | None
 ) -> tuple[list[Path], Source]:
     """Pictures and what gives their faces."""
-    by_path: dict[Path, FaceDetections] = {}
+    by_path: dict[Path, ImageFaces] = {}
     listed = read_predictions(args.predictions)
     for entry in listed:
         if entry.image.resolve() in by_path:
             raise InputError(f"{args.predictions}: names {entry.image} twice; remove one entry")
-        by_path[entry.image.resolve()] = entry.detections
+        by_path[entry.image.resolve()] = entry
     images = find_images(args.images or [entry.image for entry in listed])
     for image in images:
         if image.resolve() not in by_path:
             raise InputError(f"{image}: not in {args.predictions}; predict it first")
 
-    def find(image: Path, picture: np.ndarray) -> FaceDetections:
-        found = by_path[image.resolve()]
+    def find(image: Path, picture: np.ndarray) -> ImageFaces:
+        entry = by_path[image.resolve()]
+        found = entry.detections
         if found.size_hw != picture.shape[:2]:
             raise InputError(
                 f"{image}: is {picture.shape[1]} x {picture.shape[0]} pixels, not"
@@ -352,26 +356,34 @@ def _faces_of_predictions(
             )
         if args.score_threshold is not None:
             found = found.above(args.score_threshold)
-        if camera is None:
-            return found
-        poses = poses_for_camera(found.poses, found.boxes, found.intrinsics, camera)
-        return replace(found, poses=poses, intrinsics=camera)
+        if camera is not None:
+            poses = poses_for_camera(found.poses, found.boxes, found.intrinsics, camera)
+            found = replace(found, poses=poses, intrinsics=camera)
+        return replace(entry, detections=found)
 
     return images, find
 
 
 def _faces_of_model(
     args: argparse.Namespace, camera: np.ndarray | None
-) -> tuple[list[Path], Source, PoseReferences]:
+) -> tuple[list[Path], Source]:
     images = find_images(args.images)
     threshold = _DEFAULT_SCORE_THRESHOLD if args.score_threshold is None else args.score_threshold
     detector = load_detector(args, score_threshold=threshold)
 
-    def find(image: Path, picture: np.ndarray) -> FaceDetections:
-        found: FaceDetections = detector.predict(picture, camera)
-        return found
+    def find(image: Path, picture: np.ndarray) -> ImageFaces:
+        return ImageFaces(image, detector.predict(picture, camera), detector.references)
 
-    return images, find, detector.references
+    return images, find
+
+
+def _check_targets(folder: Path, image: Path, stem: str, products: Sequence[str]) -> None:
+    for ending in _endings(products, image):
+        if (folder / f"{stem}{ending}").is_dir():
+            raise InputError(
+                f"{folder / f'{stem}{ending}'}: is a folder, where a result of {image} goes; give"
+                " another --output_path"
+            )
 
 
 @exit_code_from_errors
@@ -384,33 +396,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     output = Path(args.output_path)
     check_output_folder(output)
     if args.predictions is not None:
-        references = PoseReferences.default()
         images, find = _faces_of_predictions(args, camera)
     else:
-        images, find, references = _faces_of_model(args, camera)
-        if references.sha256 != PoseReferences.default().sha256:
-            log.warning("the model's reference points are not those of the mesh: it will not fit")
+        images, find = _faces_of_model(args, camera)
+    stems = unique_stems(images, output, lambda image: _endings(products, image))
     # Decoding is quick, and a picture that is damaged or changed is better known before the rest.
-    for image in images:
+    for image, stem in zip(images, stems, strict=True):
+        _check_targets(output, image, stem, products)
         picture = read_image(image)
         if args.predictions is not None:
             find(image, picture)
     settings = RenderSettings(
-        default_mesh(args.part),
-        references,
-        args.opacity,
-        args.supersampling,
-        args.hidden,
-        args.texture_size,
+        default_mesh(args.part), args.opacity, args.supersampling, args.hidden, args.texture_size
     )
-    stems = unique_stems(images, output, lambda image: _endings(products, image))
-    faces = 0
+    faces, not_drawn, mesh_fits = 0, 0, True
     progress = tqdm(images, desc="rendering", unit="image", disable=None, file=sys.stderr)
     for image, stem in zip(progress, stems, strict=True):
         picture = read_image(image)
         found = find(image, picture)
-        rendering = Rendering(picture, found, settings)
+        if mesh_fits and found.references.sha256 != PoseReferences.default().sha256:
+            mesh_fits = False
+            log.warning(
+                "%s: its poses refer to other points than those of the mesh, which will not fit",
+                image,
+            )
+        rendering = Rendering(picture, found.detections, found.references, settings)
         write_products(rendering, products, image, output, stem)
-        faces += len(found)
-    print_results(args, {"images": len(images), "faces": faces, "results": str(output)})
+        faces += len(found.detections)
+        not_drawn += len(found.detections) - len(FaceScene.of(found.detections))
+    results = {"images": len(images), "faces": faces, "not_drawn": not_drawn}
+    print_results(args, {**results, "results": str(output)})
     return 0

@@ -44,6 +44,7 @@ from img2pose.inference.alignment import (
     checked_templates,
     crop_faces,
 )
+from img2pose.inference.predictions_file import ImageFaces
 from img2pose.references import PoseReferences
 
 log = logging.getLogger(__name__)
@@ -263,9 +264,9 @@ def crop_stems(images: Sequence[Path], root: Path | None, output: Path) -> list[
 
 
 def _entry(
-    image: Path, found: FaceDetections, crops: Sequence[FaceCrop | None], names: Sequence[str]
+    faces: ImageFaces, crops: Sequence[FaceCrop | None], names: Sequence[str]
 ) -> dict[str, Any]:
-    entry = {"image": str(image), **found.to_dict()}
+    entry = faces.to_dict()
     for index, (face, crop, name) in enumerate(zip(entry["faces"], crops, names, strict=True)):
         face["index"] = index
         face["crop"] = None if crop is None else name
@@ -312,7 +313,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 else:
                     write_picture(output / name, crop.image)
                     cut += 1
-            entries.append(_entry(image, found, crops, names))
+            faces = ImageFaces(image, found, detector.references)
+            entries.append(_entry(faces, crops, names))
         write_json(output / ALIGNMENTS_FILE, entries, indent=1)
         pictures.write_report(output)
     results = {

@@ -25,6 +25,8 @@ OUTLINE_COLOR: Color = (0, 0, 0)
 _FRACTION_BITS = 4
 # Far beyond any picture, yet within cv2's integers.
 _COORDINATE_LIMIT = 1e6
+# Dots of greater radius cover any picture, and cv2 would draw them for minutes.
+_LARGEST_RADIUS = 1e4
 
 
 def line_width(size_hw: Sequence[int]) -> int:
@@ -58,7 +60,7 @@ def draw_rectangle(picture: np.ndarray, box: np.ndarray, color: Color, width: in
 
 def draw_dots(picture: np.ndarray, points: np.ndarray, color: Color, radius: float) -> None:
     """Draws discs at points (N, 2) in pixels; those that are not finite are left out."""
-    fixed_radius = max(1, round(radius * 2**_FRACTION_BITS))
+    fixed_radius = max(1, round(min(radius, _LARGEST_RADIUS) * 2**_FRACTION_BITS))
     for point in points[np.isfinite(points).all(-1)]:
         center = _fixed_point(point)
         cv2.circle(picture, center, fixed_radius, color, -1, cv2.LINE_AA, _FRACTION_BITS)

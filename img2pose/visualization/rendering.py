@@ -15,9 +15,11 @@ from img2pose.detections import FaceDetections
 from img2pose.references import FaceMesh
 from img2pose.visualization.primitives import LANDMARK_COLOR, Color, line_width
 from img2pose.visualization.scene import FaceScene
+from img2pose.visualization.thinning import thinned
 from sim3dr import (
     Lighting,
     Mesh,
+    apart,
     depth_picture,
     dot_coverage,
     light_meshes,
@@ -88,8 +90,11 @@ def draw_wireframe(
     color: Color = WIRE_COLOR,
     width: float = 0.9,
     opacity: float = 0.8,
+    spacing: float = 7.0,
 ) -> np.ndarray:
     """Draws the sides of the meshes' triangles, without those that something hides.
+
+    Small faces get fewer and larger triangles.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -98,13 +103,22 @@ def draw_wireframe(
         color: RGB of the lines.
         width: Of the lines, pixels.
         opacity: 0 to 1.
+        spacing: About the least length of a side, pixels; 0 draws all triangles.
 
     Returns:
         A new picture (H, W, 3).
     """
     scene = FaceScene.of(detections, mesh)
-    drawn = scene.draw(scene.meshes(), perspective_correct=False)
-    coverage = line_coverage(drawn, scene.meshes_on_screen(), width)
+    parts = [thinned(scene.mesh, scale, spacing) for scale in scene.pixels_a_unit]
+    in_camera, on_screen = (
+        [
+            Mesh(whole.vertices[kept], triangles)
+            for whole, (kept, triangles) in zip(meshes, parts, strict=True)
+        ]
+        for meshes in (scene.meshes(), scene.meshes_on_screen())
+    )
+    drawn = scene.draw(in_camera, perspective_correct=False)
+    coverage = line_coverage(drawn, on_screen, width)
     return _mixed(image, color, opacity * coverage)
 
 
@@ -115,8 +129,9 @@ def draw_dense_points(
     *,
     color: Color = LANDMARK_COLOR,
     radius: float | None = None,
+    spacing: float | None = None,
 ) -> np.ndarray:
-    """Draws the meshes' vertices that can be seen.
+    """Draws the meshes' vertices that can be seen, of small faces fewer.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -124,16 +139,22 @@ def draw_dense_points(
         mesh: See the module.
         color: RGB of the dots.
         radius: Of the dots, pixels; None: it grows with the picture.
+        spacing: Least distance of a face's dots, pixels; None: it grows with the dots; 0 draws all
+            vertices.
 
     Returns:
         A new picture (H, W, 3).
     """
     scene = FaceScene.of(detections, mesh)
-    facing = (scene.normals * scene.vertices).sum(axis=-1) < 0
-    seen = facing & scene.is_visible(scene.vertices)
-    points = scene.project(scene.vertices)[seen]
     size = 0.45 * line_width(image.shape) if radius is None else radius
-    return _mixed(image, color, dot_coverage(points, image.shape[0], image.shape[1], size))
+    distance = 2.5 * size + 1.5 if spacing is None else spacing
+    seen = scene.facing & scene.is_visible(scene.vertices)
+    points = [
+        own[own_seen][apart(own[own_seen], distance)]
+        for own, own_seen in zip(scene.project(scene.vertices), seen, strict=True)
+    ]
+    dots = np.concatenate([np.zeros((0, 2)), *points])
+    return _mixed(image, color, dot_coverage(dots, image.shape[0], image.shape[1], size))
 
 
 def depth_map(detections: FaceDetections, mesh: FaceMesh | None = None) -> np.ndarray:
@@ -214,8 +235,7 @@ def camera_meshes(
     colours = np.empty(scene.vertices.shape)
     colours[:] = color
     if image is not None and len(scene):
-        facing = (scene.normals * scene.vertices).sum(axis=-1) < 0
-        seen = facing & scene.is_visible(scene.vertices)
+        seen = scene.facing & scene.is_visible(scene.vertices)
         column, row = np.rint(scene.project(scene.vertices)[seen]).astype(np.int64).T
         colours[seen] = image[row, column]
     return scene.meshes(colours)

@@ -79,12 +79,25 @@ class FaceScene:
         """(N, V, 3) the mesh's vertices in the camera frame."""
         return self.place(self.mesh.vertices)
 
+    @property
+    def pixels_a_unit(self) -> np.ndarray:
+        """(N,) pixels that a reference unit at each face's origin is wide, seen frontally."""
+        focal = np.sqrt(self.intrinsics[0, 0]) * np.sqrt(self.intrinsics[1, 1])
+        scale: np.ndarray = focal / self.translations[:, 2]
+        return scale
+
     @cached_property
     def normals(self) -> np.ndarray:
         """(N, V, 3) outward unit vectors in the camera frame."""
         at_rest = vertex_normals(self.mesh.vertices, self.mesh.triangles)
         turned: np.ndarray = at_rest @ self.rotations.transpose(0, 2, 1)
         return turned
+
+    @property
+    def facing(self) -> np.ndarray:
+        """(N, V) bool: vertices around which the surface faces the camera."""
+        facing: np.ndarray = (self.normals * self.vertices).sum(axis=-1) < 0
+        return facing
 
     def project(self, points_in_camera: np.ndarray) -> np.ndarray:
         """(..., 3) points in the camera frame as (..., 2) pixels; NaN where nearer than `NEAR`."""

@@ -15,6 +15,7 @@ from img2pose.geometry import image_intrinsics, pose_to_euler
 from img2pose.inference.detector import Detector
 from img2pose.models.img2pose import Img2Pose
 from img2pose.models.weights import pack_model
+from img2pose.references import PoseReferences
 
 
 def write_picture(path: Path, size_hw: tuple[int, int] = (60, 80), seed: int = 0) -> Path:
@@ -49,6 +50,7 @@ def test_each_picture_gets_a_drawing_and_an_entry(folder: Path) -> None:
     assert [entry["image"] for entry in entries] == ["in/a.jpg", "in/b.png", "more/a.jpg"]
     assert [entry["drawing"] for entry in entries] == drawings
     assert entries[1]["size_hw"] == [90, 50]
+    assert entries[1]["references"] == {"sha256": PoseReferences.default().sha256}
     assert entries[1]["intrinsics"] == image_intrinsics(90, 50).tolist()
     detector = Detector.from_checkpoint("model.pth", device="cpu", score_threshold=0.1)
     for entry in entries:

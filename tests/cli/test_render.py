@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,11 @@ from img2pose.cli.render import PRODUCTS, main, parse_products
 from img2pose.errors import InputError
 from img2pose.inference.detector import Detector
 from img2pose.inference.given_pictures import poses_for_camera
+from img2pose.inference.predictions_file import ImageFaces
 from img2pose.models.img2pose import Img2Pose
 from img2pose.models.weights import pack_model
-from img2pose.references import default_mesh
-from img2pose.visualization import depth_map, draw_overlay
+from img2pose.references import PoseReferences, default_mesh
+from img2pose.visualization import depth_map, draw_landmarks, draw_overlay
 from tests.visualization.poses import detections_of, gray
 
 POSES = [[0.1, 0.2, 0, 0, 0, 6.0], [0, 0, 0, 0.4, 0, 9.0]]
@@ -58,8 +60,7 @@ def test_all_products_of_pictures_with_equal_names(
         for product in PRODUCTS
         if product not in ("obj", "ply")
     }
-    # No mesh files of a picture without faces.
-    meshes = {"a_faces.obj", "a_faces.mtl", "a_faces.ply"}
+    meshes = {f"{stem}_faces.{suffix}" for stem in ("a", "a_2") for suffix in ("obj", "mtl", "ply")}
     assert names() == pictures | meshes | {"a_depth.npy", "a_2_depth.npy"}
     assert capsys.readouterr().out.startswith("images: 2\nfaces: 2\n")
     found = detections_of(POSES, SIZE_HW)
@@ -76,6 +77,61 @@ def test_all_products_of_pictures_with_equal_names(
         # The nearest point of the faces is nearest on the depth map too.
         assert abs(read.vertices[:, 2].min() - depth.min()) < 0.05
     assert read.visual.material.image.size == Image.open("out/a_uv.png").size == (64, 32)
+    for suffix in ("ply", "obj"):
+        assert trimesh.load_mesh(f"out/a_2_faces.{suffix}").is_empty
+
+
+def test_mesh_files_of_an_earlier_run_do_not_outlive_its_faces(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert render("in", "--products", "obj,ply") == 0
+    assert render("in", "--products", "obj,ply", "--score_threshold", "0.95") == 0
+    assert capsys.readouterr().out.endswith("faces: 0\nnot drawn: 0\nresults: out\n")
+    for suffix in ("ply", "obj"):
+        assert trimesh.load_mesh(f"out/a_faces.{suffix}").is_empty
+
+
+def test_faces_that_are_not_drawn_are_counted(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    poses = [*POSES, [0, 0, 0, 0, 0, -5.0], [1e300, 0, 0, 0, 0, 5.0]]
+    entry = {"image": "in/a.png", **detections_of(POSES + POSES, SIZE_HW).to_dict()}
+    for face, pose in zip(entry["faces"], poses, strict=True):
+        face["pose"] = pose
+    Path("predictions.json").write_text(json.dumps([entry]))
+    assert render() == 0
+    assert "faces: 4\nnot drawn: 2\n" in capsys.readouterr().out
+
+
+def test_huge_cameras_and_names_that_are_no_text_are_drawn(folder: Path) -> None:
+    name = os.fsdecode(b"in/caf\xe9 1.0.png")
+    Path("in/a.png").rename(name)
+    intrinsics = [[1e300, 0, 0], [0, 1e300, 0], [0, 0, 1]]
+    found = detections_of(POSES, SIZE_HW).to_dict()
+    entries = [{"image": name, **found}, {"image": "more/a.png", **found, "intrinsics": intrinsics}]
+    Path("predictions.json").write_text(json.dumps(entries))
+    assert render("--products", "all", "--texture_size", "16") == 0
+    stem = b"out/caf\xe9 1.0"
+    assert b"caf\xe9 1.0_faces.mtl" in Path(os.fsdecode(stem + b"_faces.obj")).read_bytes()
+    assert b"caf\xe9 1.0_uv.png" in Path(os.fsdecode(stem + b"_faces.mtl")).read_bytes()
+
+
+def test_landmarks_are_those_of_the_references_that_the_file_names(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = PoseReferences.default()
+    other = PoseReferences(own.points_68 * 0.8, own.points_5 * 0.8)
+    found = detections_of(POSES, SIZE_HW)
+    for references in (own, other):
+        entry = ImageFaces(Path("in/a.png"), found, references).to_dict()
+        Path("predictions.json").write_text(json.dumps([entry]))
+        caplog.clear()
+        assert render("--products", "landmarks") == 0
+        assert ("will not fit" in caplog.text) == (references is other)
+        np.testing.assert_array_equal(
+            np.asarray(Image.open("out/a_landmarks.png")),
+            draw_landmarks(gray(SIZE_HW), found, references),
+        )
 
 
 def test_options_change_what_is_drawn(folder: Path) -> None:
@@ -145,14 +201,20 @@ def test_products_are_listed_in_their_order_once() -> None:
         (["--predictions", "twice.json"], "twice.json"),
         (["--predictions", "in/a.png"], "in/a.png"),
         (["--checkpoint", "model.pth"], "--checkpoint"),
+        (["--threed_68_points", "points.npy"], "--threed_68_points"),
+        (["--min_size", "100"], "--min_size"),
+        (["--device", "cpu"], "--device"),
         (["--products", "hat"], "hat"),
         (["--intrinsics", "1,2,3"], "--intrinsics"),
         (["--intrinsics", "1,2,3,nan"], "--intrinsics"),
         (["--intrinsics=-1,2,3,4"], "--intrinsics"),
+        (["--intrinsics", "1e300,1e300,0,0"], "--intrinsics"),
+        (["--intrinsics", "1e-300,1,0,0"], "--intrinsics"),
         (["--opacity", "nan"], "--opacity"),
         (["--texture_size", "0"], "--texture_size"),
         (["--score_threshold", "2"], "--score_threshold"),
         (["--output_path", "predictions.json"], "predictions.json"),
+        (["--output_path", "taken"], "taken/a_2_overlay.png"),
     ],
 )
 def test_bad_input_is_named_in_one_line_and_leaves_nothing(
@@ -165,6 +227,7 @@ def test_bad_input_is_named_in_one_line_and_leaves_nothing(
     Path("twice.json").write_text(json.dumps(entries + entries))
     listed = [*entries, {**entries[0], "image": "resized/a.png"}]
     Path("predictions.json").write_text(json.dumps(listed))
+    Path("taken/a_2_overlay.png").mkdir(parents=True)
     before = sorted(folder.rglob("*"))
     assert render(*arguments) == 2
     error = capsys.readouterr().err

@@ -38,6 +38,12 @@ def test_each_mesh_can_have_its_own_range() -> None:
         depth_picture(DEPTH[0])
 
 
+def test_limits_that_make_no_range_are_refused() -> None:
+    for limits in ({"near": np.nan}, {"far": np.inf}, {"near": 3.0, "far": 1.0}):
+        with pytest.raises(ValueError, match=r"near|far"):
+            depth_picture(DEPTH, **limits)
+
+
 def test_pncc_runs_from_0_to_255_along_each_axis() -> None:
     vertices = np.array([[-1.0, 2, 5], [3, 2, 6], [1, 4, 9]])
     code = pncc_colours(vertices)
@@ -47,3 +53,5 @@ def test_pncc_runs_from_0_to_255_along_each_axis() -> None:
     np.testing.assert_array_equal(pncc_colours(np.ones((2, 3))), 0)
     with pytest.raises(ValueError, match="vertices"):
         pncc_colours(np.zeros((0, 3)))
+    with pytest.raises(ValueError, match="not finite"):
+        pncc_colours(vertices * np.nan)

@@ -167,3 +167,11 @@ def test_wrong_input_is_named() -> None:
         vertex_normals(np.zeros((2, 3)), [[0, 1, 2]])
     with pytest.raises(ValueError, match="engine"):
         vertex_normals(np.zeros((3, 3)), [[0, 1, 2]], engine="cuda")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="engine"):
+        phong(np.ones((3, 3)), np.ones((3, 3)), engine="cuda")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="ambient must be a number"):
+        Lighting(ambient="much")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="lamp_colour"):
+        Lighting(lamp_colour=(1.0, -1.0, 1.0))
+    with pytest.raises(TypeError, match="must be a Mesh"):
+        light_meshes([np.zeros((3, 3))])  # type: ignore[list-item]

@@ -73,10 +73,25 @@ def test_obj_with_a_texture_names_its_picture(tmp_path: Path) -> None:
     np.testing.assert_allclose(read.vertices[read.faces], points, atol=1e-6)
 
 
-def test_wrong_numbers_of_meshes_are_refused() -> None:
-    with pytest.raises(ValueError, match="at least one"):
-        write_ply(BytesIO(), [])
+def test_without_meshes_files_are_valid_and_empty(tmp_path: Path) -> None:
+    with (tmp_path / "m.ply").open("wb") as binary:
+        write_ply(binary, [])
+    for material in (None, "m.mtl"):
+        with (tmp_path / "m.obj").open("w") as text:
+            write_obj(text, [], [], material)
+        for suffix in ("ply", "obj"):
+            assert trimesh.load_mesh(tmp_path / f"m.{suffix}").is_empty
+
+
+def test_what_a_file_cannot_hold_is_refused_before_anything_is_written() -> None:
+    binary, text = BytesIO(), StringIO()
+    with pytest.raises(ValueError, match=r"meshes\[0\] has coordinates beyond"):
+        write_ply(binary, [Mesh(1e300 * CORNERS, FACES)])
     with pytest.raises(ValueError, match="one name for each"):
-        write_obj(StringIO(), two_meshes(), ["only"])
+        write_obj(text, two_meshes(), ["only"])
+    for name in ("a b", "", "a\nb"):
+        with pytest.raises(ValueError, match="without blanks"):
+            write_obj(text, two_meshes(), ["left", name])
     with pytest.raises(ValueError, match="left has a material"):
-        write_obj(StringIO(), two_meshes(), ["left", "right"], "m.mtl")
+        write_obj(text, two_meshes(), ["left", "right"], "m.mtl")
+    assert binary.getvalue() == b"" and text.getvalue() == ""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -27,3 +29,20 @@ def test_dots_do_not_add_up_and_odd_points_are_left_out() -> None:
     # At the corner a quarter is left.
     corner = dot_coverage([[0.0, 0.0]], 12, 12, 2.0)
     np.testing.assert_array_equal(corner[:4, :4], one[5:9, 5:9])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"points": np.zeros((2, 3))}, "points must have shape"),
+        ({"points": np.zeros(2)}, "points must have shape"),
+        ({"height": 0}, "height and width"),
+        ({"radius": 0.0}, "radius"),
+        ({"radius": np.nan}, "radius"),
+        ({"radius": 1e9}, "radius"),
+    ],
+)
+def test_wrong_input_is_named(changes: dict[str, Any], message: str) -> None:
+    arguments: dict[str, Any] = {"points": np.zeros((1, 2)), "height": 4, "width": 5, "radius": 1.0}
+    with pytest.raises(ValueError, match=message):
+        dot_coverage(**(arguments | changes))

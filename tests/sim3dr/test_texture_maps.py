@@ -63,6 +63,13 @@ def test_wrong_shapes_are_named() -> None:
         extract_texture(photograph()[..., 0], *arguments, np.ones((100, 100)))
     with pytest.raises(ValueError, match="depth"):
         extract_texture(photograph(), *arguments, np.ones((100, 99)))
+    with pytest.raises(TypeError, match="photograph must be uint8"):
+        extract_texture(photograph() / 255, *arguments, np.ones((100, 100)))
+    square, _, texels, camera = arguments
+    with pytest.raises(ValueError, match="texels name triangle 1 of 1"):
+        extract_texture(photograph(), square, HALVES[:1], texels, camera, np.ones((100, 100)))
+    with pytest.raises(ValueError, match="axis_xz"):
+        cylindrical_map(SQUARE, HALVES, (np.nan, 0.0))
 
 
 def tube(count: int = 12) -> tuple[np.ndarray, np.ndarray]:

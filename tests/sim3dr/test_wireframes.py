@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from sim3dr import Mesh, line_coverage, rasterize
 
@@ -32,3 +33,16 @@ def test_hidden_lines_are_not_drawn() -> None:
 
 def test_without_meshes_there_are_no_lines() -> None:
     assert (line_coverage(rasterize([], 4, 5, engine="numpy"), []) == np.zeros((4, 5))).all()
+
+
+def test_wrong_input_is_named() -> None:
+    meshes = [Mesh(BIG, [[0, 1, 2]]), Mesh(BIG - [0, 0, 1], [[0, 1, 2], [0, 2, 1]])]
+    drawn = rasterize(meshes, 60, 60, cull_back=False, engine="numpy")
+    for width in (0.0, -1.0, np.nan):
+        with pytest.raises(ValueError, match="line_width"):
+            line_coverage(drawn, meshes, width)
+    with pytest.raises(ValueError, match="shows mesh 1, but 1 are given"):
+        line_coverage(drawn, meshes[:1])
+    flipped = rasterize(Mesh(BIG, [[0, 2, 1], [0, 1, 2]]), 60, 60, engine="numpy")
+    with pytest.raises(ValueError, match="triangles that the meshes given do not have"):
+        line_coverage(flipped, meshes)

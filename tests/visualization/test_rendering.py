@@ -120,6 +120,37 @@ def test_meshes_take_the_photographs_colours_where_they_are_seen() -> None:
     assert camera_meshes(detections_of([]), None, image) == []
 
 
+@pytest.mark.parametrize("draw", [draw_wireframe, draw_dense_points])
+@pytest.mark.parametrize("depth", [6.0, 18.0, 60.0])
+def test_small_faces_do_not_fill_up(draw: object, depth: float) -> None:
+    assert callable(draw)
+    image, found = gray((360, 480)), detections_of([[0.1, 0.2, 0, 0, 0, depth]], (360, 480))
+    covered = np.isfinite(depth_map(found))
+
+    def ink(picture: np.ndarray) -> float:
+        """Mean change of the face's pixels, as a share of the strongest anywhere."""
+        change = np.abs(picture.astype(float) - 128).max(axis=-1)
+        return float(change[covered].mean() / change.max())
+
+    thinned, full = draw(image, found), draw(image, found, spacing=0.0)
+    assert 0.02 < ink(thinned) < 0.5
+    if depth > 6:
+        assert ink(thinned) < 0.75 * ink(full)
+
+
+def test_large_faces_keep_nearly_all_vertices() -> None:
+    image, found = gray((1200, 1600)), detections_of([[0, 0, 0, 0, 0, 3.0]], (1200, 1600))
+    lines, all_lines = draw_wireframe(image, found), draw_wireframe(image, found, spacing=0.0)
+    assert (lines != image).any(-1).sum() > 0.75 * (all_lines != image).any(-1).sum()
+
+
+def test_meshes_of_few_triangles_keep_them() -> None:
+    for depth in (4.0, 400.0):
+        found = detections_of([[0, 0, 0, 0, 0, depth]])
+        for draw in (draw_wireframe, draw_dense_points):
+            assert (draw(gray(), found, PLATE) != 128).any()
+
+
 def test_twenty_faces_share_one_picture() -> None:
     rng = np.random.default_rng(0)
     poses = rng.normal(0, 0.3, (20, 6))
