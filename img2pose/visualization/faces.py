@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from img2pose.detections import FaceDetections
@@ -57,6 +59,7 @@ def draw_faces(
     boxes: bool = True,
     scores: bool = True,
     landmarks: bool = False,
+    labels: Sequence[str] | None = None,
 ) -> np.ndarray:
     """Draws faces, the farther ones first, so that nearer ones lie over them.
 
@@ -70,6 +73,7 @@ def draw_faces(
         boxes: The faces' boxes.
         scores: Each score, with two digits, over its box.
         landmarks: The 68 reference points projected with the pose.
+        labels: Text of each face in place of its score.
 
     Returns:
         A new picture (H, W, 3).
@@ -94,7 +98,8 @@ def draw_faces(
             _draw_axes(picture, pose, detections.intrinsics, length, face_width)
         if scores:
             font_size = font_size_for(picture.shape, face_size)
-            draw_label(picture, f"{detections.scores[face]:.2f}", box, font_size, BOX_COLOR)
+            text = f"{detections.scores[face]:.2f}" if labels is None else labels[face]
+            draw_label(picture, text, box, font_size, BOX_COLOR)
     return picture
 
 

@@ -1,0 +1,1 @@
+"""Faces in videos: reading, tracking, smoothing, records and the annotated copy."""
