@@ -43,6 +43,7 @@ from img2pose.files import check_output_folder, write_json
 from img2pose.geometry import boxes_from_points, image_intrinsics, project_points
 from img2pose.images import find_images, image_tensor, read_image
 from img2pose.inference.detector import Detector
+from img2pose.inference.onnx_detector import OnnxDetector
 from img2pose.models.img2pose import Img2Pose, build_model
 from img2pose.models.losses import pose_losses, total_loss
 from img2pose.models.profiles import PROFILES
@@ -146,6 +147,11 @@ def build_parser() -> argparse.ArgumentParser:
         default=1000,
         help="pictures over which memory is looked at, against the first tenth of them; 0: it is"
         " not (default %(default)s)",
+    )
+    inference.add_argument(
+        "--onnx",
+        metavar="FILE",
+        help="the same model as scripts/export_onnx.py wrote it, measured beside PyTorch",
     )
     conversion = parser.add_argument_group("of conversion")
     conversion.add_argument("--json_list", help="list of annotations")
@@ -567,10 +573,12 @@ def _measure_inference(
         pictures = list(islice(_cut_pictures(paths, size), _MOST_PICTURES))
         if not pictures:
             raise InputError(f"--images {args.images}: all are upright; give others")
-        detector = Detector.from_checkpoint(
-            args.checkpoint, device=str(device), min_size=size, max_size=max(1400, 2 * size)
-        )
-        engines: dict[str, FindsFaces] = {"PyTorch": detector}
+        sizes: dict[str, Any] = {"min_size": size, "max_size": max(1400, 2 * size)}
+        engines: dict[str, FindsFaces] = {
+            "PyTorch": Detector.from_checkpoint(args.checkpoint, device=str(device), **sizes)
+        }
+        if args.onnx is not None:
+            engines["ONNX Runtime"] = OnnxDetector(args.onnx, threads=args.threads, **sizes)
         for rate in measure_inference(engines, pictures, counts, args.repeats, device):
             rates.append({"size": size, **asdict(rate)})
             lines.append(

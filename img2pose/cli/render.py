@@ -31,7 +31,7 @@ from img2pose.files import (
     write_npy,
 )
 from img2pose.images import find_images, read_image, write_picture
-from img2pose.inference.detector import poses_for_camera
+from img2pose.inference.given_pictures import poses_for_camera
 from img2pose.inference.predictions_file import ImageFaces, read_predictions
 from img2pose.references import FaceMesh, MeshPart, PoseReferences, default_mesh
 from img2pose.visualization import (

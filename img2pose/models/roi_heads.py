@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -292,21 +292,47 @@ class PoseRoIHeads(RoIHeads):
             settings: None: its own.
         """
         cameras = self._cameras(image_shapes, boxes)[image_index]
+        sizes_hw = to_device(torch.tensor(image_shapes, dtype=boxes.dtype), boxes.device)
+        factors = (settings or self.settings).box_factors
+        poses, face_boxes = self.faces_in_cameras(
+            regression, boxes, cameras, sizes_hw[image_index], factors
+        )
+        return FaceCandidates(face_boxes, scores, poses, image_index)
+
+    def faces_in_cameras(
+        self,
+        regression: Tensor,
+        boxes: Tensor,
+        cameras: Tensor,
+        sizes_hw: Tensor,
+        box_factors: Sequence[float | Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """What the pose head says of proposals, in tensors alone: ready to be exported.
+
+        Args:
+            regression: (N, 6) normalised poses in the proposals' cameras.
+            boxes: (N, 4) the proposals.
+            cameras: (3, 3), or (N, 3, 3) of each one's image.
+            sizes_hw: (2,), or (N, 2) height and width of each one's image.
+            box_factors: Three, see `DetectionSettings`.
+
+        Returns:
+            (N, 6) poses in the images' cameras, (N, 4) boxes made from them.
+        """
         poses = pose_box_to_image(
             regression * self.pose_stddev + self.pose_mean,
             boxes,
             cameras,
             whole_pixel_centers=self.match_published,
         )
-        sizes_hw = to_device(torch.tensor(image_shapes, dtype=boxes.dtype), boxes.device)
         face_boxes = boxes_from_points(
             project_points(self.points_68, poses, cameras),
             poses,
-            sizes_hw[image_index],
-            *(settings or self.settings).box_factors,
+            sizes_hw,
+            *box_factors,
             published_rounding=self.match_published,
         )
-        return FaceCandidates(face_boxes, scores, poses, image_index)
+        return poses, face_boxes
 
     def choose_faces(
         self,

@@ -23,7 +23,8 @@ from img2pose.geometry import (
     project_points,
     undistort_picture,
 )
-from img2pose.inference.detector import Detector, poses_for_camera
+from img2pose.inference.detector import Detector
+from img2pose.inference.given_pictures import poses_for_camera
 from img2pose.models.img2pose import Img2Pose
 from img2pose.models.weights import pack_model
 from img2pose.references import PoseReferences
