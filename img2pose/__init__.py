@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from img2pose.detections import FaceDetections
     from img2pose.errors import InputError
     from img2pose.inference.detector import Detector
+    from img2pose.inference.onnx_detector import OnnxDetector
     from img2pose.models.img2pose import Img2Pose, build_model
     from img2pose.models.weights import load_model
     from img2pose.references import FaceMesh, PoseReferences
@@ -18,6 +19,7 @@ __all__ = [
     "FaceMesh",
     "Img2Pose",
     "InputError",
+    "OnnxDetector",
     "PoseReferences",
     "PoseStats",
     "build_model",
@@ -31,6 +33,7 @@ _HOMES = {
     "FaceMesh": "img2pose.references",
     "Img2Pose": "img2pose.models.img2pose",
     "InputError": "img2pose.errors",
+    "OnnxDetector": "img2pose.inference.onnx_detector",
     "PoseReferences": "img2pose.references",
     "PoseStats": "img2pose.types",
     "build_model": "img2pose.models.img2pose",

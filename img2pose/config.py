@@ -398,7 +398,8 @@ def _check_range(
     config: object, name: str, *, low: float | None = None, high: float | None = None
 ) -> None:
     value = getattr(config, name)
-    if (low is not None and value < low) or (high is not None and value > high):
+    # So that NaN fails.
+    if (low is not None and not value >= low) or (high is not None and not value <= high):
         bounds = f"at least {low}" if high is None else f"between {low} and {high}"
         raise InputError(f"{name}: must be {bounds}, not {value}")
 

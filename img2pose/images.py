@@ -9,19 +9,20 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torch import Tensor
 
 from img2pose.errors import InputError
 from img2pose.files import replace_when_complete
+from img2pose.tensors import is_tensor
 
-ImageLike: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
-# The same for isinstance, which takes no parametrised types.
-IMAGE_TYPES = (str, os.PathLike, Image.Image, np.ndarray, Tensor)
+if TYPE_CHECKING:
+    from torch import Tensor
+    from typing_extensions import TypeIs
+
+ImageLike: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray | Tensor"
 
 # What a folder is searched for; a file named outright may have any suffix.
 IMAGE_SUFFIXES = frozenset(
@@ -223,13 +224,18 @@ def decode_image(
     return _decode(io.BytesIO(content), name, upright, max_pixels)
 
 
-def _array_to_tensor(array: np.ndarray) -> Tensor:
+def is_image(value: object) -> TypeIs[ImageLike]:
+    """Whether it is one picture by its type, rather than several."""
+    return isinstance(value, str | os.PathLike | Image.Image | np.ndarray) or is_tensor(value)
+
+
+def _check_array(array: np.ndarray) -> np.ndarray:
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
         raise ValueError(
             f"an array must be uint8 RGB (H, W, 3), not {array.dtype} {array.shape};"
             " give several as a list"
         )
-    return torch.from_numpy(np.array(array)).permute(2, 0, 1).float() / 255
+    return array
 
 
 def _check_tensor(tensor: Tensor) -> Tensor:
@@ -242,6 +248,31 @@ def _check_tensor(tensor: Tensor) -> Tensor:
     if not (low >= -0.2 and high <= 1.2):
         raise ValueError(f"a tensor must be in 0..1, not {low:.3g}..{high:.3g}")
     return tensor.float()
+
+
+def decoded_image(image: ImageLike) -> np.ndarray | Tensor:
+    """A picture's pixels: a tensor as it is, anything else as an array.
+
+    Args:
+        image: As for `image_tensor`.
+
+    Returns:
+        (H, W, 3) uint8 RGB, or the tensor.
+
+    Raises:
+        InputError: A file is missing, damaged or no picture.
+        ValueError: An array has another type or shape.
+        TypeError: It is none of these.
+    """
+    if is_tensor(image):
+        return image
+    if isinstance(image, np.ndarray):
+        return _check_array(image)
+    if isinstance(image, Image.Image):
+        return rgb_array(image)
+    if isinstance(image, str | os.PathLike):
+        return read_image(image)
+    raise TypeError(f"a path, PIL image, array or tensor expected, not {type(image).__name__}")
 
 
 def image_tensor(image: ImageLike) -> Tensor:
@@ -258,12 +289,30 @@ def image_tensor(image: ImageLike) -> Tensor:
         InputError: A file is missing, damaged or no picture.
         ValueError: An array or tensor has another type, shape or range.
     """
-    if isinstance(image, Tensor):
-        return _check_tensor(image)
-    if isinstance(image, np.ndarray):
-        return _array_to_tensor(image)
-    if isinstance(image, Image.Image):
-        return _array_to_tensor(rgb_array(image))
-    if isinstance(image, str | os.PathLike):
-        return _array_to_tensor(read_image(image))
-    raise TypeError(f"a path, PIL image, array or tensor expected, not {type(image).__name__}")
+    pixels = decoded_image(image)
+    if is_tensor(pixels):
+        return _check_tensor(pixels)
+    # Pictures are also read where torch is not installed.
+    import torch
+
+    return torch.from_numpy(np.array(pixels)).permute(2, 0, 1).float() / 255
+
+
+def image_array(image: ImageLike) -> np.ndarray:
+    """Any picture in 8 bits.
+
+    Args:
+        image: As for `image_tensor`; a tensor is rounded to 8 bits.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        InputError: A file is missing, damaged or no picture.
+        ValueError: An array or tensor has another type, shape or range.
+    """
+    pixels = decoded_image(image)
+    if not is_tensor(pixels):
+        return pixels
+    rounded: np.ndarray = (_check_tensor(pixels) * 255).round().clamp(0, 255).byte().cpu().numpy()
+    return np.ascontiguousarray(rounded.transpose(1, 2, 0))

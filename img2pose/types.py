@@ -6,13 +6,15 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from img2pose.errors import InputError
 from img2pose.files import read_npy, write_npy
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _STATS_REMEDY = "make it with scripts/convert_json_list_to_lmdb.py --train"
 
@@ -101,5 +103,8 @@ class FaceTargets:
 
     def as_model_targets(self) -> dict[str, Tensor]:
         """The dict that `Img2Pose.forward` takes: `boxes`, `labels` (all 1), `dofs`."""
+        # Statistics alone need no torch.
+        import torch
+
         labels = torch.ones(len(self.boxes_xyxy), dtype=torch.int64, device=self.boxes_xyxy.device)
         return {"boxes": self.boxes_xyxy, "labels": labels, "dofs": self.poses_in_image}

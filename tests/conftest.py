@@ -13,6 +13,7 @@ from img2pose.models.img2pose import Img2Pose, build_model
 from img2pose.references import PoseReferences
 from img2pose.types import PoseStats
 from tests.faces import make_face_dataset, write_face_photographs
+from tests.inference.exporting import write_small_export
 from tests.settings import PUBLISHED_STATS, SMALL_MODEL
 
 
@@ -70,3 +71,9 @@ def face_photographs(tmp_path_factory: pytest.TempPathFactory, references: PoseR
 def face_dataset(face_photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `train.lmdb`, `val.lmdb` and statistics, made by the commands."""
     return make_face_dataset(tmp_path_factory.mktemp("dataset"), face_photographs)
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small model, `model.pth`, and what the command exported of it."""
+    return write_small_export(tmp_path_factory.mktemp("exported"))

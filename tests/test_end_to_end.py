@@ -66,7 +66,11 @@ def test_from_photographs_to_predictions(run: Any, face_photographs: Path, tmp_p
         assert all(len(face["pose"]) == 6 for face in entry["faces"])
     assert len(list(out.glob("*_faces.*"))) == 6
     drawn = run("render", "--predictions", found["results"], "--output_path", tmp_path / "drawn")
-    assert drawn == {"images": 6, "faces": found["faces"], "results": str(tmp_path / "drawn")}
+    assert (drawn["images"], drawn["faces"]) == (6, found["faces"])
+    flags = [*model, "--output_path", tmp_path / "aligned", "--score_threshold", "0.05"]
+    aligned = run("align", "--images_path", face_photographs, *flags, "--face_size", "32")
+    assert (aligned["images"], aligned["faces"]) == (6, found["faces"])
+    assert len(list((tmp_path / "aligned").glob("*_face_*.png"))) == found["faces"]
 
     flags = [*model, "--output_path", tmp_path / "figures", "--sheet", "2"]
     evaluated = run("evaluate", "landmarks", "--lmdb", tmp_path / "val.lmdb", *flags)

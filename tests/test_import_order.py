@@ -15,6 +15,7 @@ BASE = {
     "devices",
     "distributed",
     "images",
+    "tensors",
     "versions",
 }
 # What each room of img2pose may import besides itself and the base.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,7 @@ class CheckpointDetector:
         if not 0 <= score_threshold <= 1:
             raise ValueError(f"score_threshold must be from 0 to 1, not {score_threshold}")
         sizes = {"min_size": min_size, "max_size": max_size}
-        overrides = {name: size for name, size in sizes.items() if size is not None}
+        overrides: dict[str, Any] = {name: size for name, size in sizes.items() if size is not None}
         self._detector = Detector.from_checkpoint(
             model_path, device=device, score_threshold=score_threshold, **overrides
         )

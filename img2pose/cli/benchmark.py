@@ -24,6 +24,7 @@ from torchvision.ops import MultiScaleRoIAlign
 
 from img2pose.cli.conversion_throughput import measure_conversion
 from img2pose.cli.exit_codes import exit_code_from_errors
+from img2pose.cli.inference_throughput import FindsFaces, measure_inference, measure_memory
 from img2pose.cli.loading_throughput import measure_loading
 from img2pose.cli.model_arguments import set_threads
 from img2pose.cli.parsers import command_parser, print_results
@@ -42,6 +43,8 @@ from img2pose.evaluation.timing import (
 from img2pose.files import check_output_folder, write_json
 from img2pose.geometry import boxes_from_points, image_intrinsics, project_points
 from img2pose.images import find_images, image_tensor, read_image
+from img2pose.inference.detector import Detector
+from img2pose.inference.onnx_detector import OnnxDetector
 from img2pose.models.img2pose import Img2Pose, build_model
 from img2pose.models.losses import pose_losses, total_loss
 from img2pose.models.profiles import PROFILES
@@ -56,6 +59,8 @@ _DECODED_FACES = 600
 _POSITIVES = 256
 _MOST_PICTURES = 8
 _MOST_LOOKED_AT = 100
+# The peak of the first of so many parts is compared with that of all.
+_MEMORY_PARTS = 10
 # Of the WIDER model, rounded: an untrained model has none of its own.
 _POSE_STATS = PoseStats(
     np.array([-0.02, 0.03, -0.01, 0.07, 0.24, 3.48]), np.array([0.24, 0.54, 0.18, 0.13, 0.14, 0.37])
@@ -97,7 +102,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="model: predictions and their parts (default); training: runs with their data;"
         " loading: reading and changing training pictures, in one process; conversion: from"
         " annotations to an LMDB; rendering: meshes of faces drawn by sim3dr; synthesis: synthetic"
-        " photographs",
+        " photographs; inference: pictures to faces, as users call it, and memory over 1,000"
+        " pictures",
     )
     parser.add_argument("--checkpoint", help="model (default: an untrained one as published)")
     parser.add_argument(
@@ -137,6 +143,19 @@ def build_parser() -> argparse.ArgumentParser:
         help="that share a run and the CPU's threads, convert, or draw synthetic photographs"
         " (default %(default)s)",
     )
+    inference = parser.add_argument_group("of inference")
+    inference.add_argument(
+        "--memory_images",
+        type=int,
+        default=1000,
+        help="pictures over which memory is looked at, against the first tenth of them; 0: it is"
+        " not (default %(default)s)",
+    )
+    inference.add_argument(
+        "--onnx",
+        metavar="FILE",
+        help="the same model as scripts/export_onnx.py wrote it, measured beside PyTorch",
+    )
     conversion = parser.add_argument_group("of conversion")
     conversion.add_argument("--json_list", help="list of annotations")
     conversion.add_argument("--dataset_path", help="folder of their images")
@@ -153,8 +172,8 @@ def _numbers(text: str, flag: str, low: int) -> list[int]:
     return numbers
 
 
-def _cut_pictures(paths: Sequence[Path], size: int) -> Iterator[Tensor]:
-    """The middle (3, size, 4 / 3 size) of each picture that is not upright."""
+def _cut_pictures(paths: Sequence[Path], size: int) -> Iterator[np.ndarray]:
+    """The middle (size, 4 / 3 size, 3) of each picture that is not upright."""
     for path in paths:
         array = read_image(path)
         height, width = array.shape[:2]
@@ -164,7 +183,7 @@ def _cut_pictures(paths: Sequence[Path], size: int) -> Iterator[Tensor]:
         top, left = (height - cut_h) // 2, (width - cut_w) // 2
         cut = array[top : top + cut_h, left : left + cut_w]
         target_wh = (round(size * 4 / 3), size)
-        yield image_tensor(cv2.resize(cut, target_wh, interpolation=cv2.INTER_AREA))
+        yield cv2.resize(cut, target_wh, interpolation=cv2.INTER_AREA)
 
 
 def _noise(size: int) -> list[Tensor]:
@@ -278,7 +297,7 @@ def _prediction_rows(
     if args.images is None:
         pictures: Iterable[Tensor] = _noise(size)
     else:
-        pictures = _cut_pictures(paths, size)
+        pictures = map(image_tensor, _cut_pictures(paths, size))
     if args.checkpoint is None:
         pictures = list(islice(pictures, _MOST_PICTURES))
         _limit_passing(list(models.values()), pictures[0].to(device), args.max_passing)
@@ -552,6 +571,55 @@ def _measure_model(args: argparse.Namespace, device: torch.device) -> tuple[dict
     return report, _table(rows, ratios, peak)
 
 
+def _measure_inference(
+    args: argparse.Namespace, device: torch.device
+) -> tuple[dict[str, Any], str]:
+    """The report of pictures a second and of memory, and its table."""
+    if args.checkpoint is None or args.images is None:
+        raise InputError("--measure inference: give --checkpoint and --images")
+    counts = _numbers(args.batches, "--batches", 1)
+    if args.memory_images and args.memory_images < _MEMORY_PARTS:
+        raise InputError(
+            f"--memory_images {args.memory_images}: must be at least {_MEMORY_PARTS}, or 0"
+        )
+    paths = find_images([args.images])
+    rates: list[dict[str, Any]] = []
+    memory: list[dict[str, Any]] = []
+    lines = ["shorter side  engine            batch  images / s  faces"]
+    for size in _numbers(args.sizes, "--sizes", 32):
+        pictures = list(islice(_cut_pictures(paths, size), _MOST_PICTURES))
+        if not pictures:
+            raise InputError(f"--images {args.images}: all are upright; give others")
+        sizes: dict[str, Any] = {"min_size": size, "max_size": max(1400, 2 * size)}
+        engines: dict[str, FindsFaces] = {
+            "PyTorch": Detector.from_checkpoint(args.checkpoint, device=str(device), **sizes)
+        }
+        if args.onnx is not None:
+            engines["ONNX Runtime"] = OnnxDetector(args.onnx, threads=args.threads, **sizes)
+        for rate in measure_inference(engines, pictures, counts, args.repeats, device):
+            rates.append({"size": size, **asdict(rate)})
+            lines.append(
+                f"{size:>12}  {rate.engine:<16}{rate.batch_size:>7}"
+                f"{rate.images_per_second:>12.2f}{rate.faces:>7}"
+            )
+        for engine, measured in engines.items() if args.memory_images else ():
+            used = measure_memory(
+                measured,
+                paths,
+                batch_size=max(counts),
+                images=args.memory_images,
+                first_images=args.memory_images // _MEMORY_PARTS,
+            )
+            if used is not None:
+                memory.append({"size": size, "engine": engine, **asdict(used)})
+                lines.append(
+                    f"{engine}, {size} px, batches of {max(counts)}: peak memory"
+                    f" {used.first_peak_mib:.0f} MiB over {used.first_images} pictures,"
+                    f" {used.peak_mib:.0f} MiB over {used.images} ({used.growth:+.1%})"
+                )
+    return {"inference": rates, "memory": memory}, "\n".join(lines)
+
+
 # What is measured -> report and table.
 _Measurement: TypeAlias = Callable[[argparse.Namespace, torch.device], tuple[dict[str, Any], str]]
 _MEASUREMENTS: dict[str, _Measurement] = {
@@ -561,6 +629,7 @@ _MEASUREMENTS: dict[str, _Measurement] = {
     "conversion": _measure_conversion,
     "rendering": _measure_rendering,
     "synthesis": _measure_synthesis,
+    "inference": _measure_inference,
 }
 
 

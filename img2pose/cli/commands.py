@@ -37,9 +37,11 @@ COMMANDS = tuple(
     Command(tuple(words.split()), script, summary)
     for words, script, summary in (
         ("predict", "scripts/predict.py", "find faces and their poses in pictures"),
+        ("align", "scripts/run_face_alignment.py", "cut faces out, upright and equally large"),
         ("video", "scripts/run_video.py", "find and follow the faces of a video or camera"),
         ("demo-app", "scripts/demo_app.py", "serve a page that shows a photograph's faces"),
         ("render", "scripts/render.py", "draw heads, depth, landmarks, textures and meshes"),
+        ("export", "scripts/export_onnx.py", "write a model as ONNX, for use without torch"),
         ("train", "train.py", "train a model from an LMDB"),
         ("evaluate wider", "evaluate_wider.py", "WIDER FACE: files to submit and precision"),
         ("evaluate aflw2000", "scripts/evaluate_aflw2000.py", "head poses of AFLW2000-3D"),

@@ -86,9 +86,10 @@ def refuse_model_arguments(args: argparse.Namespace, where: str) -> None:
 
 
 def add_score_threshold_argument(parser: argparse.ArgumentParser) -> None:
-    """Adds `--score_threshold`, 0.5 by default."""
+    """Adds `--score_threshold`, 0.5 by default; published commands call it `--det_threshold`."""
     parser.add_argument(
         "--score_threshold",
+        "--det_threshold",
         type=float,
         default=0.5,
         help="faces with a greater score count, 0 to 1 (default %(default)s)",

@@ -11,17 +11,19 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from img2pose.cli.exit_codes import exit_code_from_errors
-from img2pose.cli.model_arguments import (
-    add_model_arguments,
-    add_score_threshold_argument,
-    load_detector,
+from img2pose.cli.detection_arguments import (
+    add_detection_arguments,
+    faces_in,
+    load_detector_as_asked,
 )
+from img2pose.cli.exit_codes import exit_code_from_errors
+from img2pose.cli.input_pictures import ReadablePictures, add_skip_unreadable_argument
+from img2pose.cli.model_arguments import add_model_arguments
 from img2pose.cli.parsers import command_parser, print_results
 from img2pose.cli.result_names import picture_suffix, unique_stems
-from img2pose.files import check_output_folder, write_json
+from img2pose.files import check_output_folder, told_when_unwritable, write_json
 from img2pose.geometry import pose_to_euler
-from img2pose.images import find_images, read_image, write_picture
+from img2pose.images import find_images, write_picture
 from img2pose.inference.predictions_file import ImageFaces
 from img2pose.visualization import draw_faces
 
@@ -41,10 +43,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="picture, or folder of some")
     parser.add_argument("--output_path", required=True, help="folder for the results")
-    add_score_threshold_argument(parser)
     parser.add_argument(
         "--landmarks", action="store_true", help="also draw the 68 projected reference points"
     )
+    add_skip_unreadable_argument(parser)
+    add_detection_arguments(parser)
     add_model_arguments(parser)
     return parser
 
@@ -76,26 +79,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     output = Path(args.output_path)
     images = find_images(args.images)
     check_output_folder(output)
-    detector = load_detector(args, score_threshold=args.score_threshold)
-    # Decoding is quick beside detection, and a damaged picture is better known before the rest.
-    for image in images:
-        read_image(image)
-    drawings = drawing_paths(images, output)
+    detector = load_detector_as_asked(args)
+    pictures = ReadablePictures(images, skip_unreadable=args.skip_unreadable)
+    drawings = drawing_paths(pictures.paths, output)
     entries: list[dict[str, Any]] = []
-    progress = tqdm(images, desc="detecting", unit="image", disable=None, file=sys.stderr)
-    for image, drawing in zip(progress, drawings, strict=True):
-        picture = read_image(image)
-        detections = detector.predict(picture)
-        write_picture(
-            drawing,
-            draw_faces(picture, detections, detector.references, landmarks=args.landmarks),
-        )
-        entries.append(_entry(ImageFaces(image, detections, detector.references), drawing))
-    write_json(output / PREDICTIONS_FILE, entries, indent=1)
-    faces = sum(len(entry["faces"]) for entry in entries)
+    progress = tqdm(
+        zip(drawings, faces_in(pictures.paths, detector, args), strict=True),
+        desc="detecting",
+        unit="image",
+        total=len(drawings),
+        disable=None,
+        file=sys.stderr,
+    )
+    with told_when_unwritable(output):
+        for drawing, (image, picture, detections) in progress:
+            write_picture(
+                drawing,
+                draw_faces(picture, detections, detector.references, landmarks=args.landmarks),
+            )
+            faces = ImageFaces(image, detections, detector.references)
+            entries.append(_entry(faces, drawing))
+        write_json(output / PREDICTIONS_FILE, entries, indent=1)
+        pictures.write_report(output)
     results = {
         "images": len(entries),
-        "faces": faces,
+        **pictures.counts(),
+        "faces": sum(len(entry["faces"]) for entry in entries),
         "results": str(output / PREDICTIONS_FILE),
     }
     print_results(args, results | {"predictions": entries} if args.json else results)

@@ -14,6 +14,7 @@ from typing import get_args
 import numpy as np
 from tqdm import tqdm
 
+from img2pose.cli.detection_arguments import add_intrinsics_argument, parse_intrinsics
 from img2pose.cli.exit_codes import exit_code_from_errors
 from img2pose.cli.model_arguments import (
     add_model_arguments,
@@ -30,7 +31,7 @@ from img2pose.files import (
     write_npy,
 )
 from img2pose.images import find_images, read_image, write_picture
-from img2pose.inference.detector import poses_for_camera
+from img2pose.inference.given_pictures import poses_for_camera
 from img2pose.inference.predictions_file import ImageFaces, read_predictions
 from img2pose.references import FaceMesh, MeshPart, PoseReferences, default_mesh
 from img2pose.visualization import (
@@ -60,7 +61,6 @@ from img2pose.visualization.scene import FaceScene
 log = logging.getLogger(__name__)
 
 _DEFAULT_SCORE_THRESHOLD = 0.5
-_LARGEST_PIXELS = 1e9
 _SHEET_CELL = 480
 _SHEET_COLUMNS = 3
 
@@ -170,11 +170,10 @@ def build_parser() -> argparse.ArgumentParser:
         " pictures if alone (default %(default)s)",
     )
     parser.add_argument("--predictions", help="predictions.json of scripts/predict.py")
-    parser.add_argument(
-        "--intrinsics",
-        metavar="FX,FY,CX,CY",
-        help="the pictures' camera in pixels; poses are re-expressed for it (default: focal length"
-        " width + height, principal point in the middle; with --predictions, what they say)",
+    add_intrinsics_argument(
+        parser,
+        "(default: focal length width + height, principal point in the middle; with --predictions,"
+        " what they say)",
     )
     parser.add_argument(
         "--score_threshold",
@@ -229,25 +228,6 @@ def parse_products(text: str) -> tuple[str, ...]:
         named = ", ".join(sorted(unknown)) or "none"
         raise InputError(f"--products {named}: must be among {', '.join(PRODUCTS)}, all")
     return tuple(name for name in PRODUCTS if name in asked or "all" in asked)
-
-
-def parse_intrinsics(text: str) -> np.ndarray:
-    """A camera matrix (3, 3) from `fx,fy,cx,cy`.
-
-    Raises:
-        InputError: These are not four numbers, the first two above 0, that a camera can have.
-    """
-    try:
-        fx, fy, cx, cy = (float(number) for number in text.split(","))
-    except ValueError as error:
-        raise InputError(f"--intrinsics {text}: must be fx,fy,cx,cy in pixels") from error
-    # Numbers far beyond those of cameras would leave floats on the way.
-    if not (np.abs([fx, fy, cx, cy]).max() <= _LARGEST_PIXELS and fx >= 1 and fy >= 1):
-        raise InputError(
-            f"--intrinsics {text}: must be focal lengths of at least 1 and a principal point, in"
-            f" pixels, none beyond {_LARGEST_PIXELS:.0e}"
-        )
-    return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
 
 
 def _endings(products: Sequence[str], image: Path) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")
@@ -14,7 +14,10 @@ def picture_suffix(image: Path) -> str:
 
 
 def unique_stems(
-    images: Sequence[Path], folder: Path, endings: Callable[[Path], Sequence[str]]
+    images: Sequence[Path],
+    folder: Path | Sequence[Path],
+    endings: Callable[[Path], Sequence[str]],
+    taken: Iterable[Path] = (),
 ) -> list[str]:
     """What the results of each picture begin with: `NAME`, or `NAME_2`, `NAME_3`, ...
 
@@ -22,20 +25,22 @@ def unique_stems(
 
     Args:
         images: Pictures.
-        folder: Where the results go.
+        folder: Where the results go, of all or of each.
         endings: Of a picture, what follows the stem in the names of its results.
+        taken: Further paths that are no results.
     """
-    taken = {str(image.resolve()).casefold() for image in images}
+    folders = [folder] * len(images) if isinstance(folder, Path) else folder
+    used = {_key(path) for path in (*images, *taken)}
     stems: list[str] = []
-    for image in images:
+    for image, place in zip(images, folders, strict=True):
         number, stem = 1, image.stem
-        while taken & (keys := _keys(folder, stem, endings(image))):
+        while used & (keys := {_key(place / f"{stem}{ending}") for ending in endings(image)}):
             number += 1
             stem = f"{image.stem}_{number}"
-        taken |= keys
+        used |= keys
         stems.append(stem)
     return stems
 
 
-def _keys(folder: Path, stem: str, endings: Sequence[str]) -> set[str]:
-    return {str((folder / f"{stem}{ending}").resolve()).casefold() for ending in endings}
+def _key(path: Path) -> str:
+    return str(path.resolve()).casefold()

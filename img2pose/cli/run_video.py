@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
+from img2pose.cli.detection_arguments import parse_intrinsics
 from img2pose.cli.exit_codes import exit_code_from_errors
 from img2pose.cli.model_arguments import (
     add_model_arguments,
@@ -23,7 +24,6 @@ from img2pose.cli.model_arguments import (
 )
 from img2pose.cli.parsers import command_parser, print_results
 from img2pose.cli.prediction_arguments import model_provenance
-from img2pose.cli.render import parse_intrinsics
 from img2pose.errors import InputError
 from img2pose.files import check_output_folder, file_sha256
 from img2pose.inference.detector import Detector

@@ -5,12 +5,9 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 from tqdm import tqdm
@@ -18,6 +15,7 @@ from tqdm import tqdm
 from img2pose.distributed import ALONE, Processes
 from img2pose.evaluation.pictures import NamedPictures
 from img2pose.evaluation.predictions import ModelNotes, Prediction, PredictionCache
+from img2pose.inference.batching import read_ahead
 from img2pose.inference.detector import Detector
 
 READ_AHEAD = 2
@@ -110,7 +108,7 @@ def predict_missing(
     return cache.model
 
 
-def read_ahead(
+def batches_read_ahead(
     pictures: NamedPictures, batches: Iterable[Sequence[int]]
 ) -> Generator[tuple[Sequence[int], list[np.ndarray]], None, None]:
     """Batches with their pictures, which a thread reads while those before are looked at.
@@ -128,22 +126,10 @@ def read_ahead(
         InputError: A picture is damaged or missing; at its batch's turn, not before.
     """
 
-    def read(batch: Sequence[int]) -> list[np.ndarray]:
-        return [pictures.picture(index) for index in batch]
+    def read(batch: Sequence[int]) -> tuple[Sequence[int], list[np.ndarray]]:
+        return batch, [pictures.picture(index) for index in batch]
 
-    remaining = iter(batches)
-    waiting: deque[tuple[Sequence[int], Future[list[np.ndarray]]]] = deque()
-    reader = ThreadPoolExecutor(1, thread_name_prefix="reader")
-    try:
-        while True:
-            for batch in islice(remaining, READ_AHEAD + 1 - len(waiting)):
-                waiting.append((batch, reader.submit(read, batch)))
-            if not waiting:
-                return
-            batch, seen = waiting.popleft()
-            yield batch, seen.result()
-    finally:
-        reader.shutdown(cancel_futures=True)
+    return read_ahead(batches, read, READ_AHEAD)
 
 
 def _predict(
@@ -166,7 +152,7 @@ def _predict(
             disable=None if show_progress else True,
             file=sys.stderr,
         ) as progress,
-        closing(read_ahead(pictures, batches)) as batches_seen,
+        closing(batches_read_ahead(pictures, batches)) as batches_seen,
     ):
         for batch, seen in batches_seen:
             began = time.perf_counter()

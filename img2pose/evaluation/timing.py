@@ -89,6 +89,25 @@ def _give_back_freed_memory() -> None:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
+def start_peak_memory() -> bool:
+    """Sets the process's peak of resident memory back to what is resident now.
+
+    Returns:
+        Whether the system (Linux) allowed it.
+    """
+    _give_back_freed_memory()
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def peak_resident_mib() -> float | None:
+    """The most memory that was resident since `start_peak_memory`; None where nobody keeps it."""
+    return _resident_mib("VmHWM")
+
+
 def peak_memory_mib(function: Callable[[], object], device: torch.device) -> float | None:
     """Memory a function needs at its peak beyond what is taken before it, in MiB.
 
@@ -99,15 +118,11 @@ def peak_memory_mib(function: Callable[[], object], device: torch.device) -> flo
         before = torch.cuda.memory_allocated(device)
         _seconds(function, device)
         return (torch.cuda.max_memory_allocated(device) - before) / _MIB
-    _give_back_freed_memory()
-    try:
-        # Linux: sets the high-water mark back to what is resident now.
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
+    if not start_peak_memory():
         return None
     before_mib = _resident_mib("VmRSS")
     function()
-    peak_mib = _resident_mib("VmHWM")
+    peak_mib = peak_resident_mib()
     if before_mib is None or peak_mib is None:
         return None
     return max(0.0, peak_mib - before_mib)

@@ -11,6 +11,7 @@ from img2pose.geometry.camera import (
     image_intrinsics,
     project_points,
 )
+from img2pose.geometry.lens import distort_points, undistort_picture, undistort_points
 from img2pose.geometry.pnp import solve_pose
 from img2pose.geometry.pose import (
     MIRROR_ORDER_68,
@@ -38,6 +39,7 @@ __all__ = [
     "box_centers",
     "box_intrinsics",
     "boxes_from_points",
+    "distort_points",
     "euler_to_matrix",
     "geodesic_angle",
     "image_intrinsics",
@@ -56,4 +58,6 @@ __all__ = [
     "rotvec_to_quaternion",
     "solve_pose",
     "transform_poses",
+    "undistort_picture",
+    "undistort_points",
 ]

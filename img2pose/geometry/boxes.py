@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
-from img2pose.geometry.arrays import arrays_or_tensors
+from img2pose.geometry.arrays import array_module, arrays_or_tensors, constant_like
+from img2pose.tensors import is_tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @arrays_or_tensors(2)
@@ -34,31 +37,37 @@ def boxes_from_points(
     Returns:
         (N, 4) left, top, right, bottom; clipped to the image on all sides unless published.
     """
-    low, high = points.amin(1), points.amax(1)
+    xp = array_module(points)
+    low, high = xp.amin(points, axis=1), xp.amax(points, axis=1)
     extent = high - low
-    size = torch.stack([extent[:, 0] * x_factor, extent[:, 1] * y_factor], -1)
+    size = xp.stack([extent[:, 0] * x_factor, extent[:, 1] * y_factor], axis=-1)
     if published_rounding:
-        size = size.trunc()
+        size = xp.trunc(size)
     center = (low + high) / 2
-    left, top = (center - size / 2).unbind(-1)
-    right, bottom = (center + size / 2).unbind(-1)
+    corner, opposite = center - size / 2, center + size / 2
     roll = poses[:, 2]
-    longer_x, longer_y = (forehead * extent).unbind(-1)
-    down = roll.abs() > 2.5
+    longer = forehead * extent
+    down = xp.abs(roll) > 2.5
     to_right = ~down & (roll > 1)
     to_left = ~down & (roll < -1)
     up = ~(down | to_right | to_left)
-    sides = torch.stack(
+    sides = xp.stack(
         [
-            left - longer_x * to_left,
-            top - longer_y * up,
-            right + longer_x * to_right,
-            bottom + longer_y * down,
+            corner[:, 0] - longer[:, 0] * to_left,
+            corner[:, 1] - longer[:, 1] * up,
+            opposite[:, 0] + longer[:, 0] * to_right,
+            opposite[:, 1] + longer[:, 1] * down,
         ],
-        -1,
+        axis=-1,
     )
-    limits = torch.as_tensor(size_hw, dtype=sides.dtype, device=sides.device).flip(-1)
-    if not published_rounding:
-        return sides.clamp(min=0).minimum(torch.cat([limits, limits], -1))
-    sides = sides.trunc()
-    return torch.cat([sides[:, :2].clamp(min=0), sides[:, 2:].minimum(limits)], dim=-1)
+    height_width = size_hw if is_tensor(size_hw) else constant_like(size_hw, sides)
+    limits = height_width[..., [1, 0]]
+    zero = constant_like(0, sides)
+    if published_rounding:
+        sides = xp.trunc(sides)
+        clipped = [xp.maximum(sides[:, :2], zero), xp.minimum(sides[:, 2:], limits)]
+    else:
+        inside = xp.maximum(sides, zero)
+        clipped = [xp.minimum(inside[:, :2], limits), xp.minimum(inside[:, 2:], limits)]
+    boxes: Tensor = xp.concatenate(clipped, axis=-1)
+    return boxes

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
-from img2pose.geometry.arrays import arrays_or_tensors
+import numpy as np
+
+from img2pose.geometry.arrays import array_module, arrays_or_tensors
 from img2pose.geometry.rotation import rotvec_to_matrix
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def image_intrinsics(height: int, width: int) -> np.ndarray:
@@ -37,7 +40,8 @@ def box_centers(boxes_xyxy: Tensor) -> Tensor:
         (..., 2) pixels; fractional where left or top is.
     """
     corner, extent = boxes_xyxy[..., :2], boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]
-    return corner + torch.div(extent, 2, rounding_mode="floor")
+    centers: Tensor = corner + array_module(extent).floor(extent / 2)
+    return centers
 
 
 @arrays_or_tensors(1)
@@ -50,11 +54,13 @@ def box_intrinsics(boxes_xyxy: Tensor) -> Tensor:
     Returns:
         (..., 3, 3): focal length box width + box height, principal point `box_centers`.
     """
+    xp = array_module(boxes_xyxy)
     focal = (boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]).sum(-1)
     center = box_centers(boxes_xyxy)
-    zero, one = torch.zeros_like(focal), torch.ones_like(focal)
+    zero, one = xp.zeros_like(focal), xp.ones_like(focal)
     rows = [focal, zero, center[..., 0], zero, focal, center[..., 1], zero, zero, one]
-    return torch.stack(rows, -1).reshape(*focal.shape, 3, 3)
+    matrices: Tensor = xp.stack(rows, axis=-1).reshape(*focal.shape, 3, 3)
+    return matrices
 
 
 @arrays_or_tensors(3)
@@ -73,11 +79,12 @@ def project_points(
     Returns:
         (..., N, P, 2) pixels.
     """
-    rotated = (intrinsics @ rotvec_to_matrix(poses[..., :3])).reshape(-1, 3) @ points.mT
+    xp = array_module(poses)
+    rotated = (intrinsics @ rotvec_to_matrix(poses[..., :3])).reshape(-1, 3) @ points.T
     moved = intrinsics @ poses[..., 3:, None]
     homogeneous = rotated.reshape(*poses.shape[:-1], 3, points.shape[-2]) + moved
     depth = homogeneous[..., 2:, :]
     if min_depth is not None:
-        depth = depth.clamp(min=min_depth)
-    projected: Tensor = (homogeneous[..., :2, :] / depth).mT
+        depth = xp.clip(depth, min_depth, None)
+    projected: Tensor = xp.swapaxes(homogeneous[..., :2, :] / depth, -1, -2)
     return projected

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
-import torch
-from torch import Tensor
 
-from img2pose.geometry.arrays import arrays_or_tensors
+from img2pose.geometry.arrays import array_module, arrays_or_tensors, constant_like
+from img2pose.tensors import is_tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @arrays_or_tensors(3)
@@ -33,10 +37,13 @@ def solve_pose(points_3d: Tensor, points_2d: Tensor, intrinsics: Tensor) -> Tens
             "(P, 3) and (P, 2) points with P >= 4 expected:"
             f" {tuple(points_3d.shape)}, {tuple(points_2d.shape)}"
         )
-    if not (points_3d.isfinite().all() and points_2d.isfinite().all()):
+    xp = array_module(points_3d)
+    if not (xp.isfinite(points_3d).all() and xp.isfinite(points_2d).all()):
         raise ValueError("points must be finite")
     reference, landmarks, matrix = (
-        np.ascontiguousarray(value.detach().cpu().numpy(), dtype=np.float64)
+        np.ascontiguousarray(
+            value.detach().cpu().numpy() if is_tensor(value) else value, dtype=np.float64
+        )
         for value in (points_3d, points_2d, intrinsics)
     )
     try:
@@ -48,4 +55,4 @@ def solve_pose(points_3d: Tensor, points_2d: Tensor, intrinsics: Tensor) -> Tens
     pose = np.concatenate([rotvec.ravel(), translation.ravel()])
     if not found or not np.isfinite(pose).all():
         raise ValueError("no pose fits the points")
-    return torch.as_tensor(pose, dtype=points_2d.dtype, device=points_2d.device)
+    return constant_like(pose, points_2d)

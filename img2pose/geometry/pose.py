@@ -12,13 +12,11 @@ gradient is smooth, and the way back is the exact inverse.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from img2pose.geometry.arrays import arrays_or_tensors
+from img2pose.geometry.arrays import array_module, arrays_or_tensors, constant_like
 from img2pose.geometry.camera import box_centers
 from img2pose.geometry.rotation import (
     matrix_to_rotvec,
@@ -28,15 +26,19 @@ from img2pose.geometry.rotation import (
     rotvec_to_quaternion,
 )
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 def _shear_rotation(shift_xy: Tensor) -> Tensor:
     """The rotation nearest to I + (x, y, 0) e_z^T in the Frobenius norm: a quaternion (..., 4)."""
     # It turns e_z towards (x, y, 0) by the angle a with tan(a) = |(x, y)| / 2.
-    x, y = shift_xy.unbind(-1)
-    root = (4 + x * x + y * y).sqrt()
-    half_cosine = (0.5 + 1 / root).sqrt()
+    xp = array_module(shift_xy)
+    x, y = shift_xy[..., 0], shift_xy[..., 1]
+    root = xp.sqrt(4 + x * x + y * y)
+    half_cosine = xp.sqrt(0.5 + 1 / root)
     half_sine = 0.5 / (root * half_cosine)
-    return torch.stack([-y * half_sine, x * half_sine, torch.zeros_like(x), half_cosine], -1)
+    return _stacked([-y * half_sine, x * half_sine, xp.zeros_like(x), half_cosine])
 
 
 def _shift_in_focal_units(intrinsics: Tensor, from_xy: Tensor, to_xy: Tensor) -> Tensor:
@@ -44,7 +46,17 @@ def _shift_in_focal_units(intrinsics: Tensor, from_xy: Tensor, to_xy: Tensor) ->
     delta = from_xy - to_xy
     y = delta[..., 1] / intrinsics[..., 1, 1]
     x = (delta[..., 0] - intrinsics[..., 0, 1] * y) / intrinsics[..., 0, 0]
-    return torch.stack([x, y], -1)
+    return _stacked([x, y])
+
+
+def _stacked(components: list[Tensor]) -> Tensor:
+    stacked: Tensor = array_module(components[0]).stack(components, axis=-1)
+    return stacked
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    joined: Tensor = array_module(parts[0]).concatenate(parts, axis=-1)
+    return joined
 
 
 def _turn(rotation: Tensor, rotvecs: Tensor) -> Tensor:
@@ -56,11 +68,11 @@ def _turn(rotation: Tensor, rotvecs: Tensor) -> Tensor:
 def _move_principal_point(poses: Tensor, shift_xy: Tensor) -> Tensor:
     rotvecs = _turn(_shear_rotation(shift_xy), poses[..., :3])
     depth = poses[..., 5:]
-    return torch.cat([rotvecs, poses[..., 3:5] + shift_xy * depth, depth], dim=-1)
+    return _joined([rotvecs, poses[..., 3:5] + shift_xy * depth, depth])
 
 
 def _scale_depth(poses: Tensor, factor: Tensor) -> Tensor:
-    return torch.cat([poses[..., :5], poses[..., 5:] * factor[..., None]], dim=-1)
+    return _joined([poses[..., :5], poses[..., 5:] * factor[..., None]])
 
 
 def _focal(intrinsics: Tensor) -> Tensor:
@@ -70,7 +82,10 @@ def _focal(intrinsics: Tensor) -> Tensor:
 
 def _box_principal_points(boxes_xyxy: Tensor, whole_pixel_centers: bool) -> Tensor:
     centers: Tensor = box_centers(boxes_xyxy)
-    return centers.trunc() if whole_pixel_centers else centers
+    if not whole_pixel_centers:
+        return centers
+    whole: Tensor = array_module(centers).trunc(centers)
+    return whole
 
 
 def _box_focals(boxes_xyxy: Tensor) -> Tensor:
@@ -141,17 +156,18 @@ def transform_poses(
     Returns:
         (N, 6) in the new picture's camera.
     """
+    xp = array_module(poses)
     linear, offset = similarity[..., :2], similarity[..., 2]
-    scale = torch.linalg.det(linear).sqrt()
+    scale = xp.sqrt(xp.linalg.det(linear))
     direction = poses[..., 3:5] / poses[..., 5:]
     centers = _apply(intrinsics_from[..., :2, :2], direction) + intrinsics_from[..., :2, 2]
     facing = _move_principal_point(poses, -direction)
     cosine = (linear[..., 0, 0] + linear[..., 1, 1]) / 2
     sine = (linear[..., 1, 0] - linear[..., 0, 1]) / 2
-    turn = rotvec_to_quaternion(axis_angle_z(torch.atan2(sine, cosine)))
+    turn = rotvec_to_quaternion(axis_angle_z(xp.arctan2(sine, cosine)))
     rotvecs = _turn(turn, facing[..., :3])
     depths = facing[..., 5] * _focal(intrinsics_to) / (_focal(intrinsics_from) * scale)
-    facing = torch.cat([rotvecs, facing[..., 3:5], depths[..., None]], dim=-1)
+    facing = _joined([rotvecs, facing[..., 3:5], depths[..., None]])
     moved = _apply(linear, centers) + offset
     return _move_principal_point(
         facing, _shift_in_focal_units(intrinsics_to, moved, intrinsics_to[..., :2, 2])
@@ -159,13 +175,13 @@ def transform_poses(
 
 
 def _apply(matrices: Tensor, vectors: Tensor) -> Tensor:
-    return (matrices @ vectors[..., None]).squeeze(-1)
+    return (matrices @ vectors[..., None])[..., 0]
 
 
 def axis_angle_z(angles: Tensor) -> Tensor:
     """Rotation vectors (..., 3) about the viewing axis."""
-    zero = torch.zeros_like(angles)
-    return torch.stack([zero, zero, angles], -1)
+    zero = array_module(angles).zeros_like(angles)
+    return _stacked([zero, zero, angles])
 
 
 def mirror_plane(points_68: np.ndarray) -> tuple[np.ndarray, float]:
@@ -213,13 +229,12 @@ def mirror_poses(poses: Any, normal: np.ndarray, offset: float) -> Any:
 
 @arrays_or_tensors(2)
 def _mirror_poses(poses: Tensor, normal: Tensor, offset: float) -> Tensor:
-    flip = torch.diag(torch.tensor([-1.0, 1.0, 1.0], dtype=poses.dtype, device=poses.device))
-    reflection = torch.eye(3, dtype=poses.dtype, device=poses.device) - 2 * torch.outer(
-        normal, normal
-    )
+    flip = constant_like(np.diag([-1.0, 1.0, 1.0]), poses)
+    identity = constant_like(np.eye(3), poses)
+    reflection = identity - 2 * normal[:, None] * normal
     rotation = rotvec_to_matrix(poses[..., :3])
     shifted = poses[..., 3:] + 2 * offset * (rotation @ normal)
-    return torch.cat([matrix_to_rotvec(flip @ rotation @ reflection), shifted @ flip], dim=-1)
+    return _joined([matrix_to_rotvec(flip @ rotation @ reflection), shifted @ flip])
 
 
 def in_plane_rotation(angle_deg: float, scale: float = 1.0) -> np.ndarray:

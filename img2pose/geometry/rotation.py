@@ -7,16 +7,42 @@ identity and near pi too), and returns what it was given: arrays for arrays, ten
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from img2pose.geometry.arrays import arrays_or_tensors
+from img2pose.geometry.arrays import array_module, arrays_or_tensors, constant_like
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def _sinc(angles: Tensor) -> Tensor:
     """sin(a) / a, and its gradient, at zero too: torch's has the limits there."""
-    return torch.sinc(angles * (1 / math.pi))
+    result: Tensor = array_module(angles).sinc(angles * (1 / math.pi))
+    return result
+
+
+def _norm(vectors: Tensor) -> Tensor:
+    """Lengths (..., 1) of vectors (..., 3)."""
+    length: Tensor = array_module(vectors).linalg.norm(vectors, axis=-1, keepdims=True)
+    return length
+
+
+def _stacked(components: list[Tensor]) -> Tensor:
+    stacked: Tensor = array_module(components[0]).stack(components, axis=-1)
+    return stacked
+
+
+def _cross(first: Tensor, second: Tensor) -> Tensor:
+    xp = array_module(first)
+    # NumPy before 2.0 has none in linalg; torch's there does not broadcast.
+    product: Tensor = (
+        xp.cross(first, second)
+        if xp is np
+        else xp.linalg.cross(*xp.broadcast_tensors(first, second))
+    )
+    return product
 
 
 @arrays_or_tensors(1)
@@ -30,13 +56,14 @@ def rotvec_to_matrix(rotvecs: Tensor) -> Tensor:
         (..., 3, 3) rotation matrices.
     """
     quaternions = rotvec_to_quaternion(rotvecs)
-    imaginary, real = quaternions[..., :3], quaternions[..., 3:, None]
-    column, row = imaginary[..., None], imaginary[..., None, :]
-    identity = torch.eye(3, dtype=rotvecs.dtype, device=rotvecs.device)
-    identity = identity.expand(*rotvecs.shape, 3)
-    doubled = column + column
-    along = (1 - (doubled * column).sum(-2, keepdim=True)) * identity
-    matrices: Tensor = along + doubled * row + real * torch.linalg.cross(doubled, identity, dim=-2)
+    imaginary, real = quaternions[..., :3], quaternions[..., 3:]
+    doubled = imaginary + imaginary
+    along = (1 - (doubled * imaginary).sum(-1)[..., None, None]) * constant_like(np.eye(3), rotvecs)
+    turned = real * doubled
+    x, y, z = turned[..., 0], turned[..., 1], turned[..., 2]
+    zero = array_module(rotvecs).zeros_like(x)
+    across = _stacked([zero, -z, y, z, zero, -x, -y, x, zero]).reshape(along.shape)
+    matrices: Tensor = along + doubled[..., None] * imaginary[..., None, :] + across
     return matrices
 
 
@@ -52,10 +79,11 @@ def matrix_to_quaternion(matrices: Tensor) -> Tensor:
 
     Source: Shepperd's method: of four equivalent formulas, the one with the largest divisor.
     """
+    xp = array_module(matrices)
     m = matrices
     xx, yy, zz = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
     trace = xx + yy + zz
-    largest = torch.stack([xx, yy, zz, trace], -1).detach().argmax(-1)
+    largest = _stacked([xx, yy, zz, trace]).argmax(-1)[..., None]
     xy, xz, yz = (
         m[..., 0, 1] + m[..., 1, 0],
         m[..., 0, 2] + m[..., 2, 0],
@@ -66,19 +94,22 @@ def matrix_to_quaternion(matrices: Tensor) -> Tensor:
         m[..., 0, 2] - m[..., 2, 0],
         m[..., 1, 0] - m[..., 0, 1],
     )
-    candidates = torch.stack(
-        [
-            torch.stack([1 + 2 * xx - trace, xy, xz, wx], -1),
-            torch.stack([xy, 1 + 2 * yy - trace, yz, wy], -1),
-            torch.stack([xz, yz, 1 + 2 * zz - trace, wz], -1),
-            torch.stack([wx, wy, wz, 1 + trace], -1),
-        ],
-        -2,
+    quaternion = _stacked([wx, wy, wz, 1 + trace])
+    others = [
+        [1 + 2 * xx - trace, xy, xz, wx],
+        [xy, 1 + 2 * yy - trace, yz, wy],
+        [xz, yz, 1 + 2 * zz - trace, wz],
+    ]
+    for index, components in enumerate(others):
+        quaternion = xp.where(largest == index, _stacked(components), quaternion)
+    return _with_positive_real_part(quaternion / _norm(quaternion))
+
+
+def _with_positive_real_part(quaternions: Tensor) -> Tensor:
+    chosen: Tensor = array_module(quaternions).where(
+        quaternions[..., 3:] < 0, -quaternions, quaternions
     )
-    index = largest[..., None, None].expand(*largest.shape, 1, 4)
-    quaternion = candidates.gather(-2, index).squeeze(-2)
-    quaternion = quaternion / quaternion.norm(dim=-1, keepdim=True)
-    return torch.where(quaternion[..., 3:] < 0, -quaternion, quaternion)
+    return chosen
 
 
 @arrays_or_tensors(1)
@@ -91,9 +122,9 @@ def quaternion_to_rotvec(quaternions: Tensor) -> Tensor:
     Returns:
         (..., 3) axis times angle in radians.
     """
-    quaternions = torch.where(quaternions[..., 3:] < 0, -quaternions, quaternions)
+    quaternions = _with_positive_real_part(quaternions)
     imaginary, real = quaternions[..., :3], quaternions[..., 3:]
-    half_angle = torch.atan2(torch.linalg.vector_norm(imaginary, dim=-1, keepdim=True), real)
+    half_angle = array_module(quaternions).arctan2(_norm(imaginary), real)
     # angle / sin(angle / 2); the half angle is at most pi / 2, so nothing is divided by zero.
     return imaginary * (2 / _sinc(half_angle))
 
@@ -108,8 +139,11 @@ def rotvec_to_quaternion(rotvecs: Tensor) -> Tensor:
     Returns:
         (..., 4) as (x, y, z, w); w is negative for angles between pi and 3 pi.
     """
-    half_angle = torch.linalg.vector_norm(rotvecs, dim=-1, keepdim=True) * 0.5
-    return torch.cat([rotvecs * (0.5 * _sinc(half_angle)), half_angle.cos()], -1)
+    xp = array_module(rotvecs)
+    half_angle = _norm(rotvecs) * 0.5
+    parts = [rotvecs * (0.5 * _sinc(half_angle)), xp.cos(half_angle)]
+    quaternions: Tensor = xp.concatenate(parts, axis=-1)
+    return quaternions
 
 
 @arrays_or_tensors(2)
@@ -123,11 +157,11 @@ def multiply_quaternions(first: Tensor, second: Tensor) -> Tensor:
     Returns:
         (..., 4).
     """
-    first, second = torch.broadcast_tensors(first, second)  # type: ignore[no-untyped-call]
     v1, w1, v2, w2 = first[..., :3], first[..., 3:], second[..., :3], second[..., 3:]
-    imaginary = w1 * v2 + w2 * v1 + torch.linalg.cross(v1, v2)
-    real = w1 * w2 - (v1 * v2).sum(-1, keepdim=True)
-    return torch.cat([imaginary, real], -1)
+    imaginary = w1 * v2 + w2 * v1 + _cross(v1, v2)
+    real = w1 * w2 - (v1 * v2).sum(-1)[..., None]
+    product: Tensor = array_module(first).concatenate([imaginary, real], axis=-1)
+    return product
 
 
 @arrays_or_tensors(1)
@@ -155,32 +189,35 @@ def geodesic_angle(matrices_a: Tensor, matrices_b: Tensor) -> Tensor:
     Returns:
         (...) radians in 0..pi, exact for small angles too (no arc cosine).
     """
-    quaternion = matrix_to_quaternion(matrices_a.mT @ matrices_b)
-    return 2 * torch.atan2(quaternion[..., :3].norm(dim=-1), quaternion[..., 3])
+    xp = array_module(matrices_a)
+    quaternion = matrix_to_quaternion(xp.swapaxes(matrices_a, -1, -2) @ matrices_b)
+    angles: Tensor = 2 * xp.arctan2(_norm(quaternion[..., :3])[..., 0], quaternion[..., 3])
+    return angles
 
 
 def _aflw2000_angles(matrices: Tensor) -> Tensor:
     # The transpose is read as extrinsic x, y, z angles (a, b, c): pitch a, yaw -b, roll -c.
-    m = matrices.mT
+    xp = array_module(matrices)
+    m = xp.swapaxes(matrices, -1, -2)
     sine = -m[..., 2, 0]
-    cosine = torch.hypot(m[..., 0, 0], m[..., 1, 0])
-    b = torch.atan2(sine, cosine)
+    cosine = xp.hypot(m[..., 0, 0], m[..., 1, 0])
+    b = xp.arctan2(sine, cosine)
     # Looking along the y axis a and c turn about one axis: c is set to zero, as SciPy does.
     locked = cosine < 1e-7
-    a = torch.where(
-        locked, torch.atan2(-m[..., 1, 2], m[..., 1, 1]), torch.atan2(m[..., 2, 1], m[..., 2, 2])
+    a = xp.where(
+        locked, xp.arctan2(-m[..., 1, 2], m[..., 1, 1]), xp.arctan2(m[..., 2, 1], m[..., 2, 2])
     )
-    c = torch.where(locked, torch.zeros_like(a), torch.atan2(m[..., 1, 0], m[..., 0, 0]))
-    return torch.stack([a, -b, -c], -1)
+    c = xp.where(locked, xp.zeros_like(a), xp.arctan2(m[..., 1, 0], m[..., 0, 0]))
+    return _stacked([a, -b, -c])
 
 
 def _aflw2000_matrices(angles: Tensor) -> Tensor:
-    about_x, about_y, about_z = (angles * angles.new_tensor([-1.0, 1.0, 1.0])).unbind(-1)
-    zero = torch.zeros_like(about_x)
+    about_x, about_y, about_z = -angles[..., 0], angles[..., 1], angles[..., 2]
+    zero = array_module(angles).zeros_like(about_x)
     matrices: Tensor = (
-        rotvec_to_matrix(torch.stack([about_x, zero, zero], -1))
-        @ rotvec_to_matrix(torch.stack([zero, about_y, zero], -1))
-        @ rotvec_to_matrix(torch.stack([zero, zero, about_z], -1))
+        rotvec_to_matrix(_stacked([about_x, zero, zero]))
+        @ rotvec_to_matrix(_stacked([zero, about_y, zero]))
+        @ rotvec_to_matrix(_stacked([zero, zero, about_z]))
     )
     return matrices
 

@@ -17,6 +17,9 @@ from numpy.typing import ArrayLike
 from img2pose.geometry import image_intrinsics, project_points, rotvec_to_matrix
 from img2pose.references import PoseReferences
 
+# OpenCV's remapping counts in 16 bits.
+_LONGEST_SIDE = 32766
+
 TEMPLATE_SIZE = 112
 """Side in pixels of the square that the templates' points lie in."""
 
@@ -93,22 +96,27 @@ TEMPLATES: Mapping[str, Mapping[str, np.ndarray]] = MappingProxyType(
 
 
 @dataclass(frozen=True)
-class BoxCropPreset:
-    """How a network wants the square around a face's landmarks.
+class CropPreset:
+    """The crop that a network takes: laid on templates, or an upright square.
 
     Attributes:
         size: Side of the crop in pixels.
-        scale: Side of the square over the mean of the landmarks' width and height.
+        templates: Name in `TEMPLATES`; None for an upright square.
+        scale: Of an upright square, its side over the mean of the 68 points' width and height.
     """
 
     size: int
-    scale: float
+    templates: str | None = None
+    scale: float | None = None
 
 
-BOX_CROP_PRESETS: Mapping[str, BoxCropPreset] = MappingProxyType(
+CROP_PRESETS: Mapping[str, CropPreset] = MappingProxyType(
     {
-        # DECA takes the mean extent of 68 points times 1.1 for a box, and 1.25 of that.
-        "deca": BoxCropPreset(size=224, scale=1.1 * 1.25),
+        # Its loader of test pictures (`bbox2point` for 68 points) takes the mean extent times 1.1
+        # for a box, and the square 1.25 times that.
+        "deca": CropPreset(size=224, scale=1.1 * 1.25),
+        # No square: its identity network is ArcFace, fed by InsightFace's `norm_crop` at 112.
+        "mica": CropPreset(size=TEMPLATE_SIZE, templates="arcface"),
     }
 )
 
@@ -195,6 +203,27 @@ def choose_templates(
     return [names[i] for i in best], transforms[np.arange(len(points)), best]
 
 
+def can_be_cut_out(poses: ArrayLike, references: PoseReferences | None = None) -> np.ndarray:
+    """Whether all points of faces are before the camera, without which there is no crop of them.
+
+    Args:
+        poses: (N, 6).
+        references: The reference face of the poses; None: the default one.
+
+    Returns:
+        (N,) bool.
+    """
+    face = PoseReferences.default() if references is None else references
+    points = np.concatenate([face.points_5, face.points_68])
+    return _are_before_camera(np.asarray(poses, np.float64), points)
+
+
+def _are_before_camera(poses: np.ndarray, points: np.ndarray) -> np.ndarray:
+    depths = points @ rotvec_to_matrix(poses[:, :3])[:, 2, :, None] + poses[:, 5, None, None]
+    are: np.ndarray = np.isfinite(poses).all(-1) & (depths > 0).all((1, 2))
+    return are
+
+
 def _checked_image(image: np.ndarray) -> np.ndarray:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ValueError(f"image must be uint8 RGB (H, W, 3), not {image.dtype} {image.shape}")
@@ -202,9 +231,8 @@ def _checked_image(image: np.ndarray) -> np.ndarray:
 
 
 def _checked_size(size: int) -> None:
-    # OpenCV's remapping counts in 16 bits.
-    if not 1 <= size < 32767:
-        raise ValueError(f"size must be between 1 and 32766 pixels, not {size}")
+    if not 1 <= size <= _LONGEST_SIDE:
+        raise ValueError(f"size must be between 1 and {_LONGEST_SIDE} pixels, not {size}")
 
 
 def _projected(
@@ -214,8 +242,7 @@ def _projected(
     given = np.asarray(poses, np.float64)
     if given.ndim != 2 or given.shape[1] != 6:
         raise ValueError(f"poses must have shape (N, 6), not {given.shape}")
-    depths = points @ rotvec_to_matrix(given[:, :3])[:, 2, :, None] + given[:, 5, None, None]
-    behind = ~(np.isfinite(given).all(-1) & (depths > 0).all((1, 2)))
+    behind = ~_are_before_camera(given, points)
     if behind.any():
         raise ValueError(
             f"pose {int(behind.argmax())}: must be finite and have the face before the camera"
@@ -231,10 +258,12 @@ def _cut_out(image: np.ndarray, image_to_crop: np.ndarray, size: int) -> np.ndar
     height, width = image.shape[:2]
     left, top = np.clip(np.floor(seen.min(0)).astype(int) - 1, 0, (width - 1, height - 1))
     right, bottom = np.clip(np.ceil(seen.max(0)).astype(int) + 2, 1, (width, height))
-    if max(right - left, bottom - top) >= 32767:
-        raise ValueError("a face spans more than 32766 pixels of the picture; shrink the picture")
-    moved = image_to_crop @ np.array([[1.0, 0, left], [0, 1, top], [0, 0, 1]])
     part = image[top : max(bottom, top + 1), left : max(right, left + 1)]
+    moved = image_to_crop @ np.array([[1.0, 0, left], [0, 1, top], [0, 0, 1]])
+    if (step := -(-max(part.shape[:2]) // _LONGEST_SIDE)) > 1:
+        # Every so many pixels: the crop has far fewer anyway.
+        part = np.ascontiguousarray(part[::step, ::step])
+        moved = moved @ np.diag([step, step, 1.0])
     return cv2.warpAffine(part, moved[:2], (size, size), flags=cv2.INTER_LINEAR)
 
 
@@ -272,7 +301,7 @@ def align_faces(
             raise ValueError(f"templates must be one of {sorted(TEMPLATES)}: {templates!r}")
         chosen: Mapping[str, np.ndarray] = TEMPLATES[templates]
     else:
-        chosen = _checked_templates(templates)
+        chosen = checked_templates(templates)
     face = PoseReferences.default() if references is None else references
     points = _projected(picture, poses, face.points_5, intrinsics)
     scaled = {name: target * (size / TEMPLATE_SIZE) for name, target in chosen.items()}
@@ -283,7 +312,12 @@ def align_faces(
     ]
 
 
-def _checked_templates(templates: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
+def checked_templates(templates: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
+    """Templates by name, five points (5, 2) float64 each.
+
+    Raises:
+        ValueError: There are none, or one has other points or none that are finite.
+    """
     if not templates:
         raise ValueError("templates: give at least one")
     checked = {name: np.asarray(points, np.float64) for name, points in templates.items()}
@@ -311,7 +345,7 @@ def crop_faces(
         poses: (N, 6) in the camera of the picture.
         size: Side of the crops in pixels.
         scale: Side of the square over the mean of the points' width and height, about the centre
-            of their bounds. The default is DECA's (see `BOX_CROP_PRESETS`).
+            of their bounds. The default is DECA's (see `CROP_PRESETS`).
         intrinsics: (3, 3) of the poses; None: `image_intrinsics` of the picture.
         references: The reference face of the poses; None: the default one.
 

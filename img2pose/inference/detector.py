@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from itertools import islice
-from typing import Any, overload
+from collections.abc import Hashable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,63 +14,74 @@ from torch import Tensor
 
 from img2pose.detections import FaceDetections
 from img2pose.devices import choose_device
-from img2pose.geometry import image_intrinsics, pose_box_to_image, pose_image_to_box
-from img2pose.images import IMAGE_TYPES, ImageLike, image_tensor
+from img2pose.images import image_tensor
+from img2pose.inference.given_pictures import DecodedPicture
+from img2pose.inference.picture_detector import PictureDetector, detections_in
+from img2pose.models.detection_settings import DetectionSettings
 from img2pose.models.img2pose import Img2Pose
 from img2pose.models.weights import load_model
 from img2pose.references import PoseReferences
 
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
-def poses_for_camera(
-    poses: np.ndarray, boxes: np.ndarray, assumed: np.ndarray, given: np.ndarray
-) -> np.ndarray:
-    """Poses seen by an assumed camera, re-expressed for the camera that took the picture.
 
-    Args:
-        poses: (N, 6) in the assumed camera.
-        boxes: (N, 4) the faces' boxes in pixels of the picture.
-        assumed: (3, 3) intrinsics.
-        given: (3, 3) intrinsics.
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """A picture as the model looks at it.
 
-    Returns:
-        (N, 6) in the given camera.
+    Attributes:
+        tensor: (3, h, w), normalised and resized.
+        size_hw: Of the picture before.
+        intrinsics: The user's; None: the assumed ones.
     """
-    # The way leads through the boxes' cameras, which a box without an area does not have.
-    boxes = np.concatenate([boxes[:, :2], np.maximum(boxes[:, 2:], boxes[:, :2] + 1)], axis=1)
-    poses_in_box = pose_image_to_box(poses, boxes, assumed)
-    result: np.ndarray = pose_box_to_image(poses_in_box, boxes, given)
-    return result
+
+    tensor: Tensor
+    size_hw: tuple[int, int]
+    intrinsics: np.ndarray | None
 
 
-def _checked_intrinsics(intrinsics: np.ndarray) -> np.ndarray:
-    matrix = np.asarray(intrinsics, dtype=np.float64)
-    if matrix.shape != (3, 3):
-        raise ValueError(f"intrinsics must be (3, 3), not {matrix.shape}")
-    focal_lengths = np.diagonal(matrix)[:2]
-    if not (np.isfinite(matrix).all() and (focal_lengths > 0).all()):
-        raise ValueError(f"intrinsics need positive focal lengths in pixels: {matrix.tolist()}")
-    if not np.array_equal(matrix[2], [0, 0, 1]):
-        raise ValueError(f"the last row of intrinsics must be 0, 0, 1: {matrix.tolist()}")
-    return matrix
+class Detector(PictureDetector[_Prepared]):
+    """A model and what is wanted of it: pictures in, faces out.
 
-
-def _in_batches(images: Iterable[ImageLike], size: int) -> Iterator[list[ImageLike]]:
-    remaining = iter(images)
-    while batch := list(islice(remaining, size)):
-        yield batch
-
-
-class Detector:
-    """A model and a score threshold: pictures in, faces out.
+    Several threads may call one detector at the same time.
 
     Attributes:
         model: Put into evaluation mode when the detector is built.
-        score_threshold: Faces with a greater score are returned. The model's own threshold
-            (`model.config.score_threshold`) holds too.
+        settings: Thresholds, limits and box factors; they hold in place of the model's own.
+        precision: `float32`; or `bfloat16` or `float16`: the networks run under autocast to it,
+            geometry stays in float32.
     """
 
-    def __init__(self, model: Img2Pose, score_threshold: float = 0.5) -> None:
+    def __init__(
+        self,
+        model: Img2Pose,
+        score_threshold: float = 0.5,
+        *,
+        nms_threshold: float | None = None,
+        max_detections: int | None = None,
+        bbox_x_factor: float | None = None,
+        bbox_y_factor: float | None = None,
+        expand_forehead: float | None = None,
+        precision: str = "float32",
+    ) -> None:
+        """See `from_checkpoint`; what is None is as in the model's configuration."""
+        # A configuration checks its values.
+        config = replace(
+            model.config,
+            **_model_settings(
+                nms_threshold, max_detections, bbox_x_factor, bbox_y_factor, expand_forehead
+            ),
+        )
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}: {precision!r}")
         self.model = model.eval()
+        self.precision = precision
+        self.settings = DetectionSettings(
+            score_threshold,
+            config.nms_threshold,
+            config.max_detections,
+            (config.box_x_factor, config.box_y_factor, config.box_forehead),
+        )
         self.score_threshold = score_threshold
 
     @classmethod
@@ -78,6 +90,13 @@ class Detector:
         path: str | os.PathLike[str],
         device: str | torch.device | None = None,
         score_threshold: float = 0.5,
+        *,
+        nms_threshold: float | None = None,
+        max_detections: int | None = None,
+        bbox_x_factor: float | None = None,
+        bbox_y_factor: float | None = None,
+        expand_forehead: float | None = None,
+        precision: str = "float32",
         **overrides: Any,
     ) -> Detector:
         """Loads a model.
@@ -85,16 +104,29 @@ class Detector:
         Args:
             path: Checkpoint.
             device: A CUDA GPU where there is one, if None.
-            score_threshold: See the class; the model is loaded with the same.
-            **overrides: `load_model`'s, such as `min_size` and `max_size`.
+            score_threshold: Faces with a greater score are returned.
+            nms_threshold: IoU of boxes above which the face with the lower score is dropped; None:
+                the checkpoint's (0.5 as published).
+            max_detections: Most faces a picture; None: the checkpoint's (1000 as published).
+            bbox_x_factor: Width of a face's box over that of its 68 projected points; None: the
+                checkpoint's (1.1 as published). Boxes and their suppression change, poses do not.
+            bbox_y_factor: The same of the height (1.1).
+            expand_forehead: Share of the points' extent that the box is longer on the side of the
+                forehead (0.3).
+            precision: See the class. Of processors few gain by 16 bits.
+            **overrides: `load_model`'s, such as `min_size`, `max_size` and `inference_profile`.
 
         Raises:
-            InputError: The file is missing or no checkpoint, or there is no such device.
+            InputError: The file is missing or no checkpoint, there is no such device, or a value
+                is out of range.
+            ValueError: There is no such precision.
         """
         chosen = choose_device(None if device is None else str(device))
-        # The model spends no pose head on proposals that the detector would drop.
+        overrides |= _model_settings(
+            nms_threshold, max_detections, bbox_x_factor, bbox_y_factor, expand_forehead
+        )
         model = load_model(path, device=chosen, score_threshold=score_threshold, **overrides)
-        return cls(model, score_threshold)
+        return cls(model, score_threshold, precision=precision)
 
     @property
     def references(self) -> PoseReferences:
@@ -108,71 +140,53 @@ class Detector:
         device: torch.device = next(self.model.parameters()).device
         return device
 
-    # A string or an array is iterable too, but is one picture: the first that fits counts.
-    @overload
-    def predict(  # type: ignore[overload-overlap]
-        self, images: ImageLike, intrinsics: np.ndarray | None = None, batch_size: int = 1
-    ) -> FaceDetections: ...
-
-    @overload
-    def predict(
-        self, images: Iterable[ImageLike], intrinsics: np.ndarray | None = None, batch_size: int = 1
-    ) -> list[FaceDetections]: ...
-
-    def predict(
-        self,
-        images: ImageLike | Iterable[ImageLike],
-        intrinsics: np.ndarray | None = None,
-        batch_size: int = 1,
-    ) -> FaceDetections | list[FaceDetections]:
-        """Finds faces and their poses.
-
-        Args:
-            images: One picture or several: paths (read upright), PIL images (taken as they are),
-                uint8 RGB arrays (H, W, 3) or float RGB tensors (3, H, W) in 0..1.
-            intrinsics: (3, 3), pixels; the camera of all the pictures. The poses are re-expressed
-                for it. If None, each picture has `image_intrinsics(height, width)`.
-            batch_size: Pictures held at a time; those equally large once resized run together.
-
-        Returns:
-            The faces of the picture, or a list with those of each picture.
-
-        Raises:
-            InputError: A file is missing, damaged or no picture.
-            ValueError: An array, tensor or matrix of another shape, type or range.
-        """
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-        camera = None if intrinsics is None else _checked_intrinsics(intrinsics)
-        if isinstance(images, IMAGE_TYPES):
-            return self._predict_batch([image_tensor(images)], camera)[0]
-        return [
-            detections
-            for batch in _in_batches(images, batch_size)
-            for detections in self._predict_batch([image_tensor(image) for image in batch], camera)
-        ]
-
-    def _predict_batch(
-        self, images: list[Tensor], camera: np.ndarray | None
-    ) -> list[FaceDetections]:
+    def _prepare(self, decoded: DecodedPicture) -> _Prepared:
         with torch.inference_mode():
-            outputs = self.model([image.to(self.device) for image in images])
+            image = image_tensor(decoded.image).to(self.device)
+            tensor = self.model.prepare(image)
+        return _Prepared(tensor, (image.shape[1], image.shape[2]), decoded.intrinsics)
+
+    def _kind(self, prepared: _Prepared) -> Hashable:
+        return prepared.tensor.shape
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        dtype = PRECISIONS[self.precision]
+        if dtype is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=dtype)
+
+    def _run(self, batch: list[_Prepared]) -> list[FaceDetections]:
+        with torch.inference_mode(), self._autocast():
+            outputs = self.model.detect(
+                [picture.tensor for picture in batch],
+                [picture.size_hw for picture in batch],
+                self.settings,
+            )
         return [
-            self._detections(output, image, camera)
-            for output, image in zip(outputs, images, strict=True)
+            detections_in(
+                output["dofs"].cpu().numpy(),
+                output["boxes"].cpu().numpy(),
+                output["scores"].cpu().numpy(),
+                picture.size_hw,
+                picture.intrinsics,
+            )
+            for output, picture in zip(outputs, batch, strict=True)
         ]
 
-    def _detections(
-        self, output: dict[str, Tensor], image: Tensor, camera: np.ndarray | None
-    ) -> FaceDetections:
-        height, width = image.shape[-2:]
-        poses, boxes, scores = (
-            output[name].cpu().numpy().astype(np.float64) for name in ("dofs", "boxes", "scores")
-        )
-        assumed = image_intrinsics(height, width)
-        if camera is not None:
-            poses = poses_for_camera(poses, boxes, assumed, camera)
-        found = FaceDetections(
-            poses, boxes, scores, assumed if camera is None else camera, (height, width)
-        )
-        return found.above(self.score_threshold)
+
+def _model_settings(
+    nms_threshold: float | None,
+    max_detections: int | None,
+    bbox_x_factor: float | None,
+    bbox_y_factor: float | None,
+    expand_forehead: float | None,
+) -> dict[str, Any]:
+    """Those that are given, by the names of `ModelConfig`."""
+    settings = {
+        "nms_threshold": nms_threshold,
+        "max_detections": max_detections,
+        "box_x_factor": bbox_x_factor,
+        "box_y_factor": bbox_y_factor,
+        "box_forehead": expand_forehead,
+    }
+    return {name: value for name, value in settings.items() if value is not None}

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import TwoMLPHead
@@ -20,6 +21,7 @@ from img2pose.config import ModelConfig
 from img2pose.devices import to_device
 from img2pose.geometry import image_intrinsics, transform_poses
 from img2pose.models.backbone import build_backbone
+from img2pose.models.detection_settings import DetectionSettings
 from img2pose.models.draws import Draw, generator_of
 from img2pose.models.heads import ClassPredictor, PosePredictor
 from img2pose.models.losses import LossTerm
@@ -103,11 +105,21 @@ class PoseTransform(GeneralizedRCNNTransform):
         result: Tensor = transform_poses(poses, _scaling(size_from_hw, size_to_hw, poses), *cameras)
         return result
 
+    def _size_of_thin(self, size_hw: tuple[int, int]) -> tuple[int, int] | None:
+        """What a picture is resized to whose shorter side torchvision would round down to none."""
+        scale = min(self.min_size[-1] / min(size_hw), self.max_size / max(size_hw))
+        if min(size_hw) * scale >= 1:
+            return None
+        height, width = (max(1, math.floor(side * scale)) for side in size_hw)
+        return height, width
+
     def resize(
         self, image: Tensor, target: dict[str, Tensor] | None = None
     ) -> tuple[Tensor, dict[str, Tensor] | None]:
         """Resizes an image (3, H, W) and its targets' `boxes` and `dofs`."""
         size_hw = (image.shape[-2], image.shape[-1])
+        if target is None and (thin_hw := self._size_of_thin(size_hw)) is not None:
+            return F.interpolate(image[None], size=thin_hw, mode="bilinear")[0], None
         self._generator = generator_of(target, Draw.SIZE, torch.device("cpu"))
         image, target = super().resize(image, target)
         if target is not None:
@@ -304,21 +316,47 @@ class Img2Pose(GeneralizedRCNN):
             tensors = tensors.contiguous(memory_format=torch.channels_last)
         return ImageList(tensors, [(image.shape[1], image.shape[2]) for image in prepared])
 
+    def prepare(self, image: Tensor) -> Tensor:
+        """An image (3, H, W) of 0..1 as evaluation looks at it: normalised, resized (3, h, w)."""
+        prepared: Tensor = self.transform.resize(self.transform.normalize(image))[0]
+        return prepared
+
+    def detect(
+        self,
+        prepared: list[Tensor],
+        sizes_hw: list[tuple[int, int]],
+        settings: DetectionSettings | None = None,
+    ) -> list[dict[str, Tensor]]:
+        """Finds the faces of images of one size in one batch; for evaluation.
+
+        Args:
+            prepared: Of `prepare`, equally large.
+            sizes_hw: Height and width of each image before.
+            settings: None: the model's own.
+
+        Returns:
+            As `forward`, in pixels and cameras of the images before.
+        """
+        batch = self.batch_of_one_size(prepared)
+        with lower_precision(batch.tensors.device, wanted=self.profile.bfloat16):
+            features = self._features(batch.tensors)
+        proposals, _ = self.rpn(batch, features)
+        faces, _ = self.roi_heads(features, proposals, batch.image_sizes, settings=settings)
+        found: list[dict[str, Tensor]] = self.transform.postprocess(
+            faces, batch.image_sizes, sizes_hw
+        )
+        return found
+
     def _detect(self, images: list[Tensor]) -> list[dict[str, Tensor]]:
-        prepared = [self.transform.resize(self.transform.normalize(image))[0] for image in images]
+        prepared = [self.prepare(image) for image in images]
         # A neighbour of another size would be padded to, and so change what is found.
         groups: dict[torch.Size, list[int]] = {}
         for index, image in enumerate(prepared):
             groups.setdefault(image.shape, []).append(index)
         found: dict[int, dict[str, Tensor]] = {}
         for indices in groups.values():
-            batch = self.batch_of_one_size([prepared[index] for index in indices])
-            with lower_precision(batch.tensors.device, wanted=self.profile.bfloat16):
-                features = self._features(batch.tensors)
-            proposals, _ = self.rpn(batch, features)
-            faces, _ = self.roi_heads(features, proposals, batch.image_sizes)
             originals_hw = [(images[i].shape[1], images[i].shape[2]) for i in indices]
-            faces = self.transform.postprocess(faces, batch.image_sizes, originals_hw)
+            faces = self.detect([prepared[index] for index in indices], originals_hw)
             found.update(zip(indices, faces, strict=True))
         return [found[index] for index in range(len(images))]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from img2pose.geometry import (
     pose_box_to_image,
     project_points,
 )
+from img2pose.models.detection_settings import DetectionSettings
 from img2pose.models.draws import Draw, uniform_keys
 from img2pose.models.losses import LossTerm, pose_losses
 from img2pose.models.matching import FOREGROUND, match_boxes, sample_balanced
@@ -98,12 +99,20 @@ class PoseRoIHeads(RoIHeads):
             # Not in the state dict, whose layout is the published one.
             self.register_buffer(name, tensor, persistent=False)
 
+    @property
+    def settings(self) -> DetectionSettings:
+        """Its own, which hold where a call gives no others."""
+        return DetectionSettings(
+            self.score_thresh, self.nms_thresh, self.detections_per_img, self.box_factors
+        )
+
     def forward(
         self,
         features: dict[str, Tensor],
         proposals: list[Tensor],
         image_shapes: list[tuple[int, int]],
         targets: list[dict[str, Tensor]] | None = None,
+        settings: DetectionSettings | None = None,
     ) -> tuple[list[dict[str, Tensor]], dict[str, LossTerm]]:
         """Scores proposals and finds poses.
 
@@ -113,6 +122,7 @@ class PoseRoIHeads(RoIHeads):
             image_shapes: Height and width of each resized image, without padding.
             targets: For training: `boxes` (N, 4), `labels` (N,), `dofs` (N, 6) in the resized
                 images' cameras, and perhaps `seed`.
+            settings: For evaluation; None: its own.
 
         Returns:
             Detections (empty in training) as `boxes`, `scores`, `labels`, `dofs` an image, in the
@@ -124,8 +134,8 @@ class PoseRoIHeads(RoIHeads):
             pooled = self.pool(features, boxes, image_index)
             with lower_precision(boxes.device, wanted=self.bfloat16):
                 logits = self.class_predictor(self.class_head(pooled)).float()
-            candidates = self.find_faces(pooled, logits, boxes, image_index, image_shapes)
-            return self.choose_faces(candidates, image_shapes), {}
+            candidates = self.find_faces(pooled, logits, boxes, image_index, image_shapes, settings)
+            return self.choose_faces(candidates, image_shapes, settings), {}
         if targets is None:
             raise ValueError("training needs targets")
         return [], self._losses(features, proposals, image_shapes, targets)
@@ -239,6 +249,7 @@ class PoseRoIHeads(RoIHeads):
         boxes: Tensor,
         image_index: Tensor,
         image_shapes: list[tuple[int, int]],
+        settings: DetectionSettings | None = None,
     ) -> FaceCandidates:
         """Faces with poses, of the proposals whose score passes the threshold.
 
@@ -248,13 +259,17 @@ class PoseRoIHeads(RoIHeads):
             boxes: (P, 4) the proposals.
             image_index: (P,) the image of each.
             image_shapes: Height and width of each resized image.
+            settings: None: its own.
         """
+        settings = settings or self.settings
         all_scores = F.softmax(logits, -1)[:, 1]
-        usable = (all_scores > self.score_thresh) & (_sides(boxes) >= MIN_BOX_SIDE).all(1)
+        usable = (all_scores > settings.score_threshold) & (_sides(boxes) >= MIN_BOX_SIDE).all(1)
         kept = torch.nonzero(usable).squeeze(1)
         regression = self._face_poses(pooled[kept], torch.ones_like(kept))
         image_index = image_index[kept]
-        return self.decode(regression, all_scores[kept], boxes[kept], image_index, image_shapes)
+        return self.decode(
+            regression, all_scores[kept], boxes[kept], image_index, image_shapes, settings
+        )
 
     @in_float32
     def decode(
@@ -264,6 +279,7 @@ class PoseRoIHeads(RoIHeads):
         boxes: Tensor,
         image_index: Tensor,
         image_shapes: list[tuple[int, int]],
+        settings: DetectionSettings | None = None,
     ) -> FaceCandidates:
         """Poses in the images, and boxes made from them.
 
@@ -273,35 +289,67 @@ class PoseRoIHeads(RoIHeads):
             boxes: (N, 4) the proposals.
             image_index: (N,) the image of each.
             image_shapes: Height and width of each resized image.
+            settings: None: its own.
         """
         cameras = self._cameras(image_shapes, boxes)[image_index]
+        sizes_hw = to_device(torch.tensor(image_shapes, dtype=boxes.dtype), boxes.device)
+        factors = (settings or self.settings).box_factors
+        poses, face_boxes = self.faces_in_cameras(
+            regression, boxes, cameras, sizes_hw[image_index], factors
+        )
+        return FaceCandidates(face_boxes, scores, poses, image_index)
+
+    def faces_in_cameras(
+        self,
+        regression: Tensor,
+        boxes: Tensor,
+        cameras: Tensor,
+        sizes_hw: Tensor,
+        box_factors: Sequence[float | Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """What the pose head says of proposals, in tensors alone: ready to be exported.
+
+        Args:
+            regression: (N, 6) normalised poses in the proposals' cameras.
+            boxes: (N, 4) the proposals.
+            cameras: (3, 3), or (N, 3, 3) of each one's image.
+            sizes_hw: (2,), or (N, 2) height and width of each one's image.
+            box_factors: Three, see `DetectionSettings`.
+
+        Returns:
+            (N, 6) poses in the images' cameras, (N, 4) boxes made from them.
+        """
         poses = pose_box_to_image(
             regression * self.pose_stddev + self.pose_mean,
             boxes,
             cameras,
             whole_pixel_centers=self.match_published,
         )
-        sizes_hw = to_device(torch.tensor(image_shapes, dtype=boxes.dtype), boxes.device)
         face_boxes = boxes_from_points(
             project_points(self.points_68, poses, cameras),
             poses,
-            sizes_hw[image_index],
-            *self.box_factors,
+            sizes_hw,
+            *box_factors,
             published_rounding=self.match_published,
         )
-        return FaceCandidates(face_boxes, scores, poses, image_index)
+        return poses, face_boxes
 
     def choose_faces(
-        self, found: FaceCandidates, image_shapes: list[tuple[int, int]]
+        self,
+        found: FaceCandidates,
+        image_shapes: list[tuple[int, int]],
+        settings: DetectionSettings | None = None,
     ) -> list[dict[str, Tensor]]:
         """Suppresses doubles; the best faces of each image, best first.
 
         The published detections keep faces that lie wholly outside the picture.
         """
+        settings = settings or self.settings
         boxes = found.boxes.double()
         # Images are laid side by side; in float64 that moves no overlap across the threshold.
         beside = found.image_index * (1.0 + max(max(shape) for shape in image_shapes))
-        survivors = nms(boxes + beside.to(boxes)[:, None], found.scores.double(), self.nms_thresh)
+        side_by_side = boxes + beside.to(boxes)[:, None]
+        survivors = nms(side_by_side, found.scores.double(), settings.nms_threshold)
         image = found.image_index[survivors]
         count = len(image_shapes)
         if not self.match_published:
@@ -311,7 +359,7 @@ class PoseRoIHeads(RoIHeads):
         sizes = (image[:, None] == torch.arange(count, device=image.device)).sum(0).tolist()
         detections = []
         for chosen in by_image[: sum(sizes)].split(sizes):
-            chosen = chosen[: self.detections_per_img]
+            chosen = chosen[: settings.max_detections]
             detections.append(
                 {
                     "boxes": found.boxes[chosen],

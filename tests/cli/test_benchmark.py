@@ -47,6 +47,29 @@ def test_a_checkpoint_on_pictures(
         assert ratio == pytest.approx(expected)
 
 
+def test_inference_and_its_memory(
+    checkpoint: Path, face_photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--measure", "inference", "--checkpoint", str(checkpoint)]
+    arguments += ["--images", str(face_photographs), "--output_path", str(tmp_path / "out")]
+    assert main([*QUICK, *arguments, "--memory_images", "20"]) == 0
+    report = json.loads((tmp_path / "out" / RESULTS_FILE).read_text())
+    assert [(rate["size"], rate["batch_size"]) for rate in report["inference"]] == [
+        (64, 1),
+        (64, 2),
+    ]
+    assert all(rate["images_per_second"] > 0 for rate in report["inference"])
+    assert len({rate["faces"] for rate in report["inference"]}) == 1
+    printed = capsys.readouterr().out
+    assert "images / s" in printed
+    # Linux keeps peaks; others print none.
+    for used in report["memory"]:
+        assert used["peak_mib"] >= used["first_peak_mib"] > 0
+        assert "peak memory" in printed
+    assert main([*QUICK, *arguments, "--memory_images", "0"]) == 0
+    assert json.loads((tmp_path / "out" / RESULTS_FILE).read_text())["memory"] == []
+
+
 def test_training_runs_with_their_data(
     face_dataset: Path,
     tmp_path: Path,
@@ -106,6 +129,20 @@ def test_conversion(
         (["--measure", "training", "--config", "gone.yaml"], "gone.yaml"),
         (["--measure", "loading", "--set", "optim.lr=1"], "data.train_source"),
         (["--measure", "conversion", "--json_list", "list.txt"], "--dataset_path"),
+        (["--measure", "inference", "--checkpoint", "model.pth"], "--images"),
+        (
+            [
+                "--measure",
+                "inference",
+                "--checkpoint",
+                "a",
+                "--images",
+                ".",
+                "--memory_images",
+                "9",
+            ],
+            "--memory_images 9",
+        ),
         (["--measure", "conversion", "--json_list", "no.txt", "--dataset_path", "."], "no.txt"),
         (["--sizes", "big"], "--sizes big"),
         (["--batches", "0"], "--batches 0"),

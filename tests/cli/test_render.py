@@ -12,9 +12,11 @@ import torch
 import trimesh
 from PIL import Image
 
-from img2pose.cli.render import PRODUCTS, main, parse_intrinsics, parse_products
+from img2pose.cli.detection_arguments import parse_intrinsics
+from img2pose.cli.render import PRODUCTS, main, parse_products
 from img2pose.errors import InputError
-from img2pose.inference.detector import Detector, poses_for_camera
+from img2pose.inference.detector import Detector
+from img2pose.inference.given_pictures import poses_for_camera
 from img2pose.inference.predictions_file import ImageFaces
 from img2pose.models.img2pose import Img2Pose
 from img2pose.models.weights import pack_model

@@ -24,8 +24,8 @@ from img2pose.evaluation.pictures import PictureFiles, fingerprint
 from img2pose.evaluation.predicting import (
     READ_AHEAD,
     Predictor,
+    batches_read_ahead,
     predict_missing,
-    read_ahead,
 )
 from img2pose.evaluation.predictions import ModelNotes, Prediction, PredictionCache
 from img2pose.inference.detector import Detector
@@ -362,7 +362,7 @@ class CountedPictures(PictureFiles):
 def test_pictures_are_read_ahead_and_not_too_far(pictures: PictureFiles) -> None:
     counted = CountedPictures({str(n): pictures.path(n % 5) for n in range(40)})
     batches = [[n, n + 1] for n in range(0, 40, 2)]
-    with closing(read_ahead(counted, iter(batches))) as ahead:
+    with closing(batches_read_ahead(counted, iter(batches))) as ahead:
         for number, (batch, seen) in enumerate(ahead):
             assert batch == batches[number]
             for index, picture in zip(batch, seen, strict=True):

@@ -12,9 +12,10 @@ from img2pose.geometry import image_intrinsics, project_points
 from img2pose.images import read_image
 from img2pose.inference.alignment import (
     ARCFACE,
-    BOX_CROP_PRESETS,
+    CROP_PRESETS,
     FIVE_VIEWS,
     align_faces,
+    can_be_cut_out,
     choose_templates,
     crop_faces,
     similarity_transforms,
@@ -127,11 +128,48 @@ def test_the_five_points_lie_on_the_template(references: PoseReferences) -> None
     assert distances.max() < 6
 
 
-def test_points_come_back() -> None:
-    for crop in [*align_faces(gradient(), FRONTAL), *crop_faces(gradient(), FRONTAL)]:
-        points = np.random.default_rng(1).uniform(0, 200, (4, 3, 2))
-        np.testing.assert_allclose(crop.points_in_image(crop.points_in_crop(points)), points)
-        np.testing.assert_allclose(crop.image_to_crop @ crop.crop_to_image, np.eye(3), atol=1e-9)
+@given(
+    rotation=st.tuples(*[st.floats(-1.5, 1.5)] * 3),
+    place=st.tuples(st.floats(-3, 3), st.floats(-3, 3), st.floats(3, 30)),
+    points=st.lists(st.tuples(st.floats(-500, 500), st.floats(-500, 500)), max_size=4),
+    size=st.integers(1, 60),
+)
+def test_points_come_back(
+    rotation: tuple[float, ...],
+    place: tuple[float, ...],
+    points: list[tuple[float, float]],
+    size: int,
+) -> None:
+    poses = np.array([[*rotation, *place]])
+    given_points = np.array(points).reshape(1, -1, 2)
+    for crop in [*align_faces(gradient(), poses, size), *crop_faces(gradient(), poses, size)]:
+        in_crop = crop.points_in_crop(given_points)
+        np.testing.assert_allclose(crop.points_in_image(in_crop), given_points, atol=1e-6)
+        np.testing.assert_allclose(crop.image_to_crop @ crop.crop_to_image, np.eye(3), atol=1e-8)
+
+
+def test_a_face_that_fills_a_picture_wider_than_opencv_counts(
+    references: PoseReferences,
+) -> None:
+    picture = np.zeros((20, 50000, 3), np.uint8)
+    picture[:, 25000:] = 200
+    camera = np.array([[40000.0, 0, 25000], [0, 40000, 0], [0, 0, 1]])
+    pose = np.array([[0, 0, 0, 0, 0, 3.0]])
+    # The middle of the face in the middle of the picture, and so in the crop's middle row.
+    points = project_points(references.points_68, pose, camera)[0]
+    camera[1, 2] = 10 - (points[:, 1].min() + points[:, 1].max()) / 2
+    (crop,) = crop_faces(picture, pose, 101, scale=3, intrinsics=camera)
+    edge = int(crop.points_in_crop([25000, 10])[0])
+    assert crop.image[50, : edge - 1].max() == 0
+    assert crop.image[50, edge + 2, 0] == 200
+
+
+def test_a_face_behind_the_camera_cannot_be_cut_out() -> None:
+    poses = np.array(
+        [FRONTAL[0], [0, 0, 0, 0, 0, 0.2], [0, 0, 0, 0, 0, -9], [0, 0, np.nan, 0, 0, 9]]
+    )
+    assert can_be_cut_out(poses).tolist() == [True, False, False, False]
+    assert can_be_cut_out(np.empty((0, 6))).shape == (0,)
 
 
 def test_faces_keep_their_order_and_none_gives_none() -> None:
@@ -161,7 +199,7 @@ def test_a_square_around_the_landmarks(references: PoseReferences) -> None:
         crop.points_in_image([100, 100]) - crop.points_in_image([0, 0]), [side, side]
     )
     assert crop.template is None
-    assert BOX_CROP_PRESETS["deca"].scale == pytest.approx(1.375)
+    assert CROP_PRESETS["deca"].scale == pytest.approx(1.375)
 
 
 def test_a_picture_wider_than_opencv_counts() -> None:

@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +15,20 @@ from PIL import Image
 from img2pose.detections import FaceDetections
 from img2pose.devices import choose_device
 from img2pose.errors import InputError
-from img2pose.geometry import image_intrinsics, pose_image_to_box, project_points
-from img2pose.inference.detector import Detector, poses_for_camera
+from img2pose.geometry import (
+    boxes_from_points,
+    distort_points,
+    image_intrinsics,
+    pose_image_to_box,
+    project_points,
+    undistort_picture,
+)
+from img2pose.inference.detector import Detector
+from img2pose.inference.given_pictures import poses_for_camera
 from img2pose.models.img2pose import Img2Pose
 from img2pose.models.weights import pack_model
 from img2pose.references import PoseReferences
+from tests.hostile_pictures import write_hostile_pictures
 
 RNG = np.random.default_rng(3)
 PICTURE = RNG.integers(0, 256, (80, 100, 3), dtype=np.uint8)
@@ -47,8 +61,8 @@ def test_what_the_model_says_comes_back_above_the_threshold(
     found = detector.predict(PICTURE)
     keep = raw["scores"].double() > threshold
     assert 0 < keep.sum() < len(keep)
-    np.testing.assert_array_equal(found.poses, raw["dofs"][keep].double().numpy())
-    np.testing.assert_array_equal(found.boxes, raw["boxes"][keep].double().numpy())
+    np.testing.assert_allclose(found.poses, raw["dofs"][keep].double().numpy(), atol=1e-5)
+    np.testing.assert_allclose(found.boxes, raw["boxes"][keep].double().numpy(), atol=1e-3)
     assert found.size_hw == (80, 100)
     np.testing.assert_array_equal(found.intrinsics, image_intrinsics(80, 100))
 
@@ -74,6 +88,197 @@ def test_batches_change_nothing_and_keep_the_order(detector: Detector, batch_siz
     together = detector.predict(pictures, batch_size=batch_size)
     for first, second in zip(together, alone, strict=True):
         assert_same(first, second)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_pictures_of_several_sizes_share_batches_with_their_equals(
+    detector: Detector, small_model: Img2Pose, monkeypatch: pytest.MonkeyPatch, batch_size: int
+) -> None:
+    sizes: list[int] = []
+    detect = small_model.detect
+
+    def counting(prepared: list[Any], *rest: Any) -> Any:
+        sizes.append(len(prepared))
+        return detect(prepared, *rest)
+
+    monkeypatch.setattr(small_model, "detect", counting)
+    pictures = [np.roll(p, 7 * k, axis=1) for k in range(3) for p in (PICTURE, OTHER)]
+    alone = [detector.predict(picture) for picture in pictures]
+    sizes.clear()
+    for first, second in zip(detector.predict(pictures, batch_size=batch_size), alone, strict=True):
+        assert_same(first, second)
+    assert sizes == [batch_size] * (6 // batch_size)
+
+
+def test_a_stream_is_lazy_and_gives_what_comes_before_a_bad_picture(detector: Detector) -> None:
+    drawn = 0
+
+    def pictures() -> Iterator[np.ndarray | Path]:
+        nonlocal drawn
+        for index in range(50):
+            drawn += 1
+            yield PICTURE if index != 10 else Path("gone.jpg")
+
+    stream = detector.predict_stream(pictures(), batch_size=2)
+    assert drawn == 0
+    first = list(islice(stream, 3))
+    # Four batches are held, two pictures wait behind the reader and one is being read.
+    assert drawn <= 3 + 4 * 2 + 3
+    for found in first:
+        assert_same(found, detector.predict(PICTURE))
+    rest: list[FaceDetections] = []
+    with pytest.raises(InputError, match=r"gone\.jpg"):
+        for found in stream:
+            rest.append(found)
+    assert len(rest) == 7
+    (one,) = detector.predict_stream(PICTURE)
+    assert_same(one, first[0])
+
+
+def test_a_folder_is_its_pictures_sorted(detector: Detector, tmp_path: Path) -> None:
+    for name, picture in (("b.png", OTHER), ("a.png", PICTURE), ("c.bmp", PICTURE)):
+        Image.fromarray(picture).save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no picture")
+    for folder in (tmp_path, str(tmp_path)):
+        found = detector.predict(folder)
+        for one, picture in zip(found, (PICTURE, OTHER, PICTURE), strict=True):
+            assert_same(one, detector.predict(picture))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="empty: no pictures"):
+        detector.predict(tmp_path / "empty")
+
+
+def test_each_picture_may_have_its_own_camera(detector: Detector) -> None:
+    camera = np.array([[300.0, 0, 41], [0, 310, 52], [0, 0, 1]])
+    cameras = [camera, None, 2 * camera * [[1, 1, 1], [1, 1, 1], [0, 0, 0.5]]]
+    found = detector.predict([PICTURE, OTHER, PICTURE], cameras, batch_size=2)
+    for one, picture, own in zip(found, (PICTURE, OTHER, PICTURE), cameras, strict=True):
+        assert_same(one, detector.predict(picture, own))
+    assert_same(detector.predict([PICTURE], iter([camera]))[0], found[0])
+    assert_same(detector.predict([PICTURE, PICTURE], np.stack([camera, camera]))[1], found[0])
+    for count in (1, 3):
+        with pytest.raises(ValueError, match=r"given for .*pictures"):
+            detector.predict([PICTURE, PICTURE], [camera] * count)
+
+
+@pytest.mark.parametrize("shape", [(5,), (1, 5), (5, 1)])
+def test_a_lens_is_undone_before_faces_are_looked_for(
+    detector: Detector, shape: tuple[int, ...]
+) -> None:
+    camera = np.array([[130.0, 0, 50], [0, 130, 40], [0, 0, 1]])
+    lens = np.array([-0.3, 0.1, 0.001, 0.002, 0.0]).reshape(shape)
+    found = detector.predict(PICTURE, camera, distortion=lens)
+    ideal = undistort_picture(PICTURE, camera, lens)
+    assert_same(found, detector.predict(ideal, camera))
+    assert not np.array_equal(ideal, PICTURE)
+    tensor = torch.tensor(PICTURE).permute(2, 0, 1) / 255
+    from_tensor = detector.predict([tensor], camera, distortion=lens)[0]
+    # The tensor's pixels are not rounded to whole gray levels after the remapping.
+    assert abs(len(from_tensor) - len(found)) <= 1 + len(found) // 5
+    with pytest.raises(ValueError, match="uint8 RGB"):
+        detector.predict(PICTURE[..., 0], camera, distortion=lens)
+    (without,) = detector.predict([PICTURE], [camera], distortion=[None])
+    assert_same(without, detector.predict(PICTURE, camera))
+    (each,) = detector.predict([PICTURE], [camera], distortion=[lens])
+    assert_same(each, found)
+    landmarks = found.landmarks(detector.references)
+    assert distort_points(landmarks, camera, lens).shape == landmarks.shape
+
+
+def test_a_lens_needs_its_camera_and_coefficients(detector: Detector) -> None:
+    with pytest.raises(ValueError, match="intrinsics"):
+        detector.predict(PICTURE, distortion=np.zeros(4))
+    with pytest.raises(ValueError, match="4, 5, 8, 12 or 14"):
+        detector.predict(PICTURE, np.diag([100.0, 100, 1]), distortion=np.zeros(3))
+
+
+def test_box_factors_make_the_boxes_and_leave_the_poses(
+    small_model: Img2Pose, tmp_path: Path
+) -> None:
+    factors = {"bbox_x_factor": 1.3, "bbox_y_factor": 0.9, "expand_forehead": 0.1}
+    # Nothing is suppressed, so that the same faces are compared.
+    usual = Detector(small_model, 0.1, nms_threshold=1.0).predict(PICTURE)
+    other = Detector(small_model, 0.1, nms_threshold=1.0, **factors).predict(PICTURE)
+    assert_poses_equal(usual, other)
+    assert not np.allclose(usual.boxes, other.boxes)
+    assert small_model.config.box_x_factor == 1.1
+    points = other.landmarks(small_model.references)
+    expected = boxes_from_points(points, other.poses, (80, 100), 1.3, 0.9, 0.1)
+    np.testing.assert_allclose(other.boxes, expected, atol=0.02)
+    path = tmp_path / "model.pth"
+    torch.save(pack_model(small_model), path)
+    loaded = Detector.from_checkpoint(path, "cpu", 0.1, nms_threshold=1.0, **factors)
+    assert loaded.model.config.box_x_factor == 1.3
+    assert_same(loaded.predict(PICTURE), other)
+
+
+def assert_poses_equal(first: FaceDetections, second: FaceDetections) -> None:
+    assert len(first) == len(second) > 0
+    np.testing.assert_allclose(first.poses, second.poses, atol=1e-6)
+
+
+def test_thresholds_and_limits_are_the_detectors(small_model: Img2Pose) -> None:
+    def count(**settings: Any) -> int:
+        return len(Detector(small_model, **{"score_threshold": 0.1, **settings}).predict(PICTURE))
+
+    # Large boxes overlap.
+    large = {"bbox_x_factor": 4, "bbox_y_factor": 4}
+    strict, usual, none = (count(nms_threshold=t, **large) for t in (0.1, 0.5, 1.0))
+    assert 0 < strict < usual < none
+    assert count(max_detections=2) == 2
+    # Below the model's own 0.05 too.
+    small_model.roi_heads.score_thresh = 1.0
+    assert count(score_threshold=0.0, nms_threshold=1.0) >= none
+    for wrong in (
+        {"score_threshold": 1.5},
+        {"score_threshold": np.nan},
+        {"nms_threshold": 2},
+        {"max_detections": 0},
+        {"bbox_x_factor": -1},
+        {"bbox_y_factor": np.nan},
+        {"expand_forehead": -0.1},
+        {"precision": "float64"},
+    ):
+        (name,) = wrong
+        with pytest.raises(ValueError, match=name.removeprefix("b").removeprefix("expand_")):
+            Detector(small_model, **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("bfloat16", 0.1), ("float16", 0.02)])
+def test_16_bits_find_nearly_the_same(
+    small_model: Img2Pose, precision: str, tolerance: float
+) -> None:
+    exact = Detector(small_model, 0.0, nms_threshold=1.0).predict(PICTURE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        detector = Detector(small_model, 0.0, nms_threshold=1.0, precision=precision)
+        found = detector.predict(PICTURE)
+    assert found.poses.dtype == np.float64
+    assert not np.array_equal(found.poses, exact.poses)
+    # Rounding changes which proposals there are: each face found has one near it in the others.
+    apart = np.abs(found.poses[:, None] - exact.poses).max(-1).min(1)
+    assert np.median(apart) < tolerance
+
+
+@pytest.mark.parametrize(("precision", "shifts"), [("float32", 3), ("bfloat16", 1)])
+def test_threads_share_a_detector(small_model: Img2Pose, precision: str, shifts: int) -> None:
+    detector = Detector(small_model, 0.1, precision=precision)
+    pictures = [np.roll(p, 5 * k, axis=0) for k in range(shifts) for p in (PICTURE, OTHER)]
+    alone = [detector.predict(picture) for picture in pictures]
+    camera = np.array([[300.0, 0, 41], [0, 310, 52], [0, 0, 1]])
+
+    def work(number: int) -> list[FaceDetections]:
+        own = None if number % 2 else camera
+        return list(detector.predict_stream(pictures, own, batch_size=1 + number % 3))
+
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(work, range(4)))
+    for number, found in enumerate(results):
+        for one, expected in zip(found, alone, strict=True):
+            np.testing.assert_allclose(one.scores, expected.scores, atol=1e-4)
+            np.testing.assert_allclose(one.boxes, expected.boxes, atol=2e-3)
+            if number % 2:
+                np.testing.assert_allclose(one.poses, expected.poses, atol=2e-3)
 
 
 def test_a_threshold_of_one_finds_nothing(detector: Detector) -> None:
@@ -160,3 +365,21 @@ def test_what_is_no_checkpoint_or_no_device_is_named(tmp_path: Path) -> None:
     for name in ("toaster", "cuda:99"):
         with pytest.raises(InputError, match=name):
             choose_device(name)
+
+
+def test_odd_pictures_are_looked_at_and_those_that_cannot_be_read_are_named(
+    small_model: Img2Pose, tmp_path: Path
+) -> None:
+    detector = Detector(small_model, 0.0)
+    sizes = write_hostile_pictures(tmp_path)
+    readable = [tmp_path / name for name, size_hw in sizes.items() if size_hw is not None]
+    for path, found in zip(readable, detector.predict(readable, batch_size=4), strict=True):
+        assert found.size_hw == sizes[path.name], path
+        assert np.isfinite(found.poses).all(), path
+        assert (found.boxes >= 0).all(), path
+        assert (found.boxes <= [*found.size_hw[::-1]] * 2).all(), path
+    for name, size_hw in sizes.items():
+        if size_hw is None:
+            with pytest.raises(InputError, match=name) as caught:
+                detector.predict(tmp_path / name)
+            assert "\n" not in str(caught.value)
