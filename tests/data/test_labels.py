@@ -97,7 +97,9 @@ def test_carried_poses_are_the_labels_unless_all_are_to_be_fitted(
     references: PoseReferences, pose_camera: PoseCamera
 ) -> None:
     points = projected(references.points_68)
-    plain = annotation_of(points, points, np.full((5, 2), -1.0), points)
+    box = np.concatenate([points.min(axis=0), points.max(axis=0)])
+    unknown = np.full((5, 2), -1.0)
+    plain = annotation_of(points, points, unknown, points, boxes=np.tile(box, (4, 1)))
     other = POSE + [0.3, 0, 0, 1, 0, 2]
     given = dataclasses.replace(plain, poses=(None, other, other, None))
     without = fit_labels(plain, SIZE_HW, references, pose_camera)
