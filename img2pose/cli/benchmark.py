@@ -153,11 +153,6 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="the same model as scripts/export_onnx.py wrote it, measured beside PyTorch",
     )
-    inference.add_argument(
-        "--onnx",
-        metavar="FILE",
-        help="the same model as scripts/export_onnx.py wrote it, measured beside PyTorch",
-    )
     conversion = parser.add_argument_group("of conversion")
     conversion.add_argument("--json_list", help="list of annotations")
     conversion.add_argument("--dataset_path", help="folder of their images")
