@@ -223,9 +223,13 @@ class FaceDetections(Sequence["FaceDetections"]):
         moved: np.ndarray = self.poses[:, 3:] * np.reshape(metres_a_unit, (-1, 1))
         return moved
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain lists and numbers, ready for JSON."""
-        return {
+    def to_dict(self, *, euler: bool = False) -> dict[str, Any]:
+        """Plain lists and numbers, ready for JSON.
+
+        Args:
+            euler: Also give each face `euler_aflw2000_deg`: its `pitch`, `yaw` and `roll`.
+        """
+        described: dict[str, Any] = {
             "size_hw": list(self.size_hw),
             "intrinsics": self.intrinsics.tolist(),
             "faces": [
@@ -235,6 +239,11 @@ class FaceDetections(Sequence["FaceDetections"]):
                 )
             ],
         }
+        if euler:
+            angles = self.euler_deg().tolist()
+            for face, (pitch, yaw, roll) in zip(described["faces"], angles, strict=True):
+                face["euler_aflw2000_deg"] = {"pitch": pitch, "yaw": yaw, "roll": roll}
+        return described
 
     def to_json(self) -> str:
         """`to_dict` as one line of JSON.

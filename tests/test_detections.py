@@ -201,3 +201,13 @@ def test_landmarks_are_those_of_the_given_references() -> None:
     other = PoseReferences(own.points_68 * 2, own.points_5 * 2)
     expected = project_points(other.points_68, faces.poses, faces.intrinsics)
     np.testing.assert_array_equal(faces.landmarks(other), expected)
+
+
+def test_faces_are_described_with_named_angles_if_asked_for() -> None:
+    faces = some_faces(3)
+    plain, described = faces.to_dict(), faces.to_dict(euler=True)
+    for face, (pitch, yaw, roll) in zip(described["faces"], faces.euler_deg(), strict=True):
+        angles = face.pop("euler_aflw2000_deg")
+        assert angles == {"pitch": pitch, "yaw": yaw, "roll": roll}
+    assert described == plain
+    assert FaceDetections.empty((4, 5)).to_dict(euler=True)["faces"] == []

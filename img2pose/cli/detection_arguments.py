@@ -10,13 +10,20 @@ from typing import Any
 import numpy as np
 
 from img2pose.cli.model_arguments import add_score_threshold_argument, load_detector
+from img2pose.config import ModelConfig
 from img2pose.detections import FaceDetections
 from img2pose.errors import InputError
 from img2pose.images import read_image
 from img2pose.inference.detector import PRECISIONS, Detector
 
 _LARGEST_PIXELS = 1e9
-_SETTINGS = ("nms_threshold", "bbox_x_factor", "bbox_y_factor", "expand_forehead", "precision")
+# Flags, and what a model's configuration calls them.
+_SETTINGS = {
+    "nms_threshold": "nms_threshold",
+    "bbox_x_factor": "box_x_factor",
+    "bbox_y_factor": "box_y_factor",
+    "expand_forehead": "box_forehead",
+}
 
 
 def add_detection_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,6 +90,15 @@ def _camera(args: argparse.Namespace) -> np.ndarray | None:
     return None if args.intrinsics is None else parse_intrinsics(args.intrinsics)
 
 
+def _check_setting(flag: str, field: str, value: float) -> None:
+    settings: dict[str, Any] = {field: value}
+    try:
+        ModelConfig(**settings)
+    except InputError as error:
+        # The checkpoint, which loading would name, is not at fault.
+        raise InputError(f"--{flag} {value}: {str(error).removeprefix(f'{field}: ')}") from error
+
+
 def load_detector_as_asked(args: argparse.Namespace, **overrides: Any) -> Detector:
     """Loads the model with what `add_detection_arguments` says.
 
@@ -96,7 +112,12 @@ def load_detector_as_asked(args: argparse.Namespace, **overrides: Any) -> Detect
     if args.batch_size < 1:
         raise InputError(f"--batch_size {args.batch_size}: must be at least 1")
     _camera(args)
-    overrides |= {name: value for name in _SETTINGS if (value := getattr(args, name)) is not None}
+    for flag, field in _SETTINGS.items():
+        if (value := getattr(args, flag)) is not None:
+            _check_setting(flag, field, value)
+            overrides[flag] = value
+    if args.precision is not None:
+        overrides["precision"] = args.precision
     return load_detector(args, score_threshold=args.score_threshold, **overrides)
 
 

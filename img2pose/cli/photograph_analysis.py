@@ -12,7 +12,7 @@ import numpy as np
 
 from img2pose.detections import FaceDetections
 from img2pose.images import decode_image
-from img2pose.inference.alignment import align_faces
+from img2pose.inference.alignment import align_faces, can_be_cut_out
 from img2pose.inference.detector import Detector
 from img2pose.references import PoseReferences
 from img2pose.visualization import draw_faces, draw_overlay
@@ -72,20 +72,20 @@ class PhotographFaces:
 
     def crops(self) -> list[tuple[np.ndarray, str]]:
         """Aligned faces (224, 224, 3) with their numbers; not those behind the camera's plane."""
-        crops = []
-        for number, face in enumerate(self.detections, start=1):
-            try:
-                (crop,) = align_faces(
-                    self.picture,
-                    face.poses,
-                    CROP_SIZE,
-                    intrinsics=face.intrinsics,
-                    references=self.references,
-                )
-            except ValueError:
-                continue
-            crops.append((crop.image, f"{number}: {crop.template}"))
-        return crops
+        faces = self.detections
+        possible = can_be_cut_out(faces.poses, self.references)
+        crops = align_faces(
+            self.picture,
+            faces.poses[possible],
+            CROP_SIZE,
+            intrinsics=faces.intrinsics,
+            references=self.references,
+        )
+        numbers = np.flatnonzero(possible) + 1
+        return [
+            (crop.image, f"{number}: {crop.template}")
+            for number, crop in zip(numbers, crops, strict=True)
+        ]
 
     def rows(self) -> list[list[float]]:
         """A row of numbers a face: see `TABLE_HEADERS`; pixels, degrees, units and metres."""
@@ -109,11 +109,9 @@ class PhotographFaces:
         Args:
             name: Of the photograph's file.
         """
-        entry: dict[str, Any] = {"image": name, **self.detections.to_dict()}
-        angles = self.detections.euler_deg().tolist()
+        entry: dict[str, Any] = {"image": name, **self.detections.to_dict(euler=True)}
         metres = self.detections.translations_m(references=self.references).tolist()
-        for face, (pitch, yaw, roll), place in zip(entry["faces"], angles, metres, strict=True):
-            face["euler_aflw2000_deg"] = {"pitch": pitch, "yaw": yaw, "roll": roll}
+        for face, place in zip(entry["faces"], metres, strict=True):
             face["translation_m"] = place
         return json.dumps(entry, indent=1, allow_nan=False) + "\n"
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from img2pose.cli.detection_arguments import (
@@ -22,7 +21,6 @@ from img2pose.cli.model_arguments import add_model_arguments
 from img2pose.cli.parsers import command_parser, print_results
 from img2pose.cli.result_names import picture_suffix, unique_stems
 from img2pose.files import check_output_folder, told_when_unwritable, write_json
-from img2pose.geometry import pose_to_euler
 from img2pose.images import find_images, write_picture
 from img2pose.inference.predictions_file import ImageFaces
 from img2pose.visualization import draw_faces
@@ -65,11 +63,7 @@ def drawing_paths(images: Sequence[Path], folder: Path) -> list[Path]:
 
 
 def _entry(found: ImageFaces, drawing: Path) -> dict[str, Any]:
-    entry = {**found.to_dict(), "drawing": drawing.name}
-    angles = np.asarray(pose_to_euler(found.detections.poses)).tolist()
-    for face, (pitch, yaw, roll) in zip(entry["faces"], angles, strict=True):
-        face["euler_aflw2000_deg"] = {"pitch": pitch, "yaw": yaw, "roll": roll}
-    return entry
+    return {**found.to_dict(euler=True), "drawing": drawing.name}
 
 
 @exit_code_from_errors

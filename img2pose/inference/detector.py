@@ -109,7 +109,9 @@ class Detector(PictureDetector[_Prepared]):
                 the checkpoint's (0.5 as published).
             max_detections: Most faces a picture; None: the checkpoint's (1000 as published).
             bbox_x_factor: Width of a face's box over that of its 68 projected points; None: the
-                checkpoint's (1.1 as published). Boxes and their suppression change, poses do not.
+                checkpoint's (1.1 as published). Boxes and their suppression change; poses do
+                not, except where `predict` is given intrinsics: a little, since the way to that
+                camera leads through the boxes.
             bbox_y_factor: The same of the height (1.1).
             expand_forehead: Share of the points' extent that the box is longer on the side of the
                 forehead (0.3).

@@ -69,6 +69,9 @@ def _each(values: Any, ndim: int) -> tuple[Iterator[Any], bool]:
         # OpenCV's calibration gives a row or a column of coefficients.
         if len(shape) == ndim or (ndim == 1 and len(shape) == 2 and 1 in shape):
             return repeat(np.asarray(values)), False
+    is_number = isinstance(values, np.ndarray) and values.ndim == 0
+    if is_number or not isinstance(values, Iterable):
+        raise ValueError(f"intrinsics, distortion: arrays, or one of each picture, not {values!r}")
     return iter(values), True
 
 

@@ -32,7 +32,7 @@ class ImageFaces:
     detections: FaceDetections
     references: PoseReferences
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self, *, euler: bool = False) -> dict[str, Any]:
         """Ready for JSON: `FaceDetections.to_dict` with `image` and `references`.
 
         `references` is the hash of the points that poses refer to, with the points themselves
@@ -41,7 +41,7 @@ class ImageFaces:
         return {
             "image": str(self.image),
             "references": _references_to_dict(self.references),
-            **self.detections.to_dict(),
+            **self.detections.to_dict(euler=euler),
         }
 
     @classmethod

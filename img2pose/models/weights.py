@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 FORMAT = "img2pose-torch"
 FORMAT_VERSION = 1
+# Of what does not fit; weights of another depth have hundreds of such.
+_FAULTS_NAMED = 3
 # PoseReferences.sha256 of the published project's points.
 PUBLISHED_REFERENCES_SHA256 = "2915dbdd60f19950842448bb43116efff1fd90cf89d065d3f2f2148cf7ccd59b"
 
@@ -117,8 +119,9 @@ def _load_state(model: Img2Pose, state: Mapping[str, Tensor], path: str) -> None
         if name in state and expected[name].is_floating_point() > state[name].is_floating_point()
     ]
     if faults:
+        named = "; ".join(faults[:_FAULTS_NAMED]) + ("; ..." if faults[_FAULTS_NAMED:] else "")
         raise InputError(
-            f"{path}: weights do not fit the model ({len(faults)} entries: {'; '.join(faults)});"
+            f"{path}: weights do not fit the model ({len(faults)} entries: {named});"
             " check depth and norm"
         )
     model.load_state_dict({**{name: expected[name] for name in optional}, **state})

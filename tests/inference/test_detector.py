@@ -334,6 +334,8 @@ def test_a_box_without_an_area_leaves_the_pose_finite() -> None:
         np.diag([0.0, 1, 1]),
         np.diag([100.0, 100, 2]),
         np.array([[100, 0, np.nan], [0, 100, 0], [0, 0, 1]]),
+        np.array(500.0),
+        500,
     ],
 )
 def test_a_matrix_that_is_no_camera_is_refused(detector: Detector, matrix: np.ndarray) -> None:

@@ -206,3 +206,11 @@ def test_weights_of_another_depth_are_refused_by_name(
     torch.save(state, path)
     with pytest.raises(InputError, match="18, 34, 50, 101"):
         load_model(path, pose_stats=PUBLISHED_STATS)
+
+
+def test_of_much_that_does_not_fit_three_are_named(small_model: Img2Pose, tmp_path: Path) -> None:
+    path = tmp_path / "model.pth"
+    torch.save(pack_model(small_model), path)
+    with pytest.raises(InputError, match=r"\(\d+ entries: .+; \.\.\.\); check depth") as error:
+        load_model(path, depth=34)
+    assert str(error.value).count("missing ") == 3

@@ -51,20 +51,16 @@ class FrameFaces:
         Raises:
             ValueError: A number is not finite.
         """
-        described = self.found.to_dict()
+        described = self.found.to_dict(euler=True)
         faces: list[dict[str, Any]] = described["faces"]
-        angles = self.found.euler_deg().tolist()
-        for face, (pitch, yaw, roll) in zip(faces, angles, strict=True):
-            face["euler_aflw2000_deg"] = {"pitch": pitch, "yaw": yaw, "roll": roll}
         if self.tracks is not None:
             for face, track in zip(faces, self.tracks.tolist(), strict=True):
                 face["track"] = track
         if self.smoothed is not None:
-            values = (self.smoothed.poses, self.smoothed.boxes, self.smoothed.euler_deg())
-            rows = zip(*(value.tolist() for value in values), strict=True)
-            for face, (pose, box, (pitch, yaw, roll)) in zip(faces, rows, strict=True):
-                euler = {"pitch": pitch, "yaw": yaw, "roll": roll}
-                face["smoothed"] = {"box": box, "pose": pose, "euler_aflw2000_deg": euler}
+            smoothed = self.smoothed.to_dict(euler=True)["faces"]
+            for face, calmer in zip(faces, smoothed, strict=True):
+                del calmer["score"]  # it is the same
+                face["smoothed"] = calmer
         line = {"frame": self.number, "ticks": self.ticks, "time_s": self.time_s, **described}
         return json.dumps(line, allow_nan=False) + "\n"
 

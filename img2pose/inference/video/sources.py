@@ -336,6 +336,8 @@ class CameraFrames:
             ticks = max(last_ticks + 1, round(seconds / self.time_base))
             yield VideoFrame(number, ticks, cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
             last_ticks, number = ticks, number + 1
+        if not number:
+            raise InputError(f"{self.name.replace('_', ' ')}: gives no picture; is it in use?")
         self.ended_early = "the camera gave no more pictures"
 
     def close(self) -> None:
