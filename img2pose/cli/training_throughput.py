@@ -75,7 +75,7 @@ def measure_throughput(config: TrainConfig, processes: int, threads: int) -> Thr
         )
         file = Path(scratch) / "config.yaml"
         file.write_text(yaml.safe_dump(plain_values(dataclasses.asdict(timed))), encoding="utf-8")
-        command = [*launcher, "img2pose.cli.train", "--config", str(file)]
+        command = [*launcher, "img2pose", "train", "--config", str(file)]
         told = Path(scratch) / "stderr"
         with open(told, "wb") as stderr:
             run = subprocess.Popen([*command, "--threads", str(threads)], stderr=stderr)

@@ -35,14 +35,10 @@ def _stacked(components: list[Tensor]) -> Tensor:
 
 
 def _cross(first: Tensor, second: Tensor) -> Tensor:
-    xp = array_module(first)
-    # NumPy before 2.0 has none in linalg; torch's there does not broadcast.
-    product: Tensor = (
-        xp.cross(first, second)
-        if xp is np
-        else xp.linalg.cross(*xp.broadcast_tensors(first, second))
-    )
-    return product
+    # Both libraries have one; they do not broadcast alike, nor round alike on all processors.
+    x1, y1, z1 = first[..., 0], first[..., 1], first[..., 2]
+    x2, y2, z2 = second[..., 0], second[..., 1], second[..., 2]
+    return _stacked([y1 * z2 - z1 * y2, z1 * x2 - x1 * z2, x1 * y2 - y1 * x2])
 
 
 @arrays_or_tensors(1)

@@ -139,7 +139,7 @@ def test_what_is_complete_is_left_alone(
     assert video() == 0
     told = capsys.readouterr().out
     before = results("out")
-    monkeypatch.delattr(Detector, "predict")
+    monkeypatch.setattr(Detector, "predict", None)
     assert video() == 0
     assert results("out") == before
     again = capsys.readouterr().out
@@ -150,7 +150,7 @@ def test_what_is_complete_is_left_alone(
 def test_other_drawings_need_no_detection(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert video("--batch_size", str(FRAMES)) == 0
     before = results("out")
-    monkeypatch.delattr(Detector, "predict")
+    monkeypatch.setattr(Detector, "predict", None)
     assert video("--batch_size", str(FRAMES), "--draw", "overlay,box") == 0
     after = results("out")
     assert after["a_faces.jsonl"] == before["a_faces.jsonl"]

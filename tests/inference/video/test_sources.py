@@ -234,16 +234,12 @@ def test_a_cameras_frames_are_rgb_with_growing_times(tmp_path: Path) -> None:
     assert source.ended_early is not None
 
 
-class _Covered(cv2.VideoCapture):
-    """A camera that is there and gives nothing, as one that another program holds."""
-
-    def read(self, image: Any = None) -> Any:
-        return False, image
-
-
 def test_a_camera_that_gives_no_picture_is_told_in_one_line(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "a.mp4", moving_square(3))
-    source = CameraFrames(_Covered(str(path)), "camera_0")
+    # A capture at its end is there and gives nothing, as a camera that another program holds.
+    capture = cv2.VideoCapture(str(write_video(tmp_path / "a.mp4", moving_square(3))))
+    while capture.read()[0]:
+        pass
+    source = CameraFrames(capture, "camera_0")
     with pytest.raises(InputError, match="camera 0: gives no picture"):
         next(source.frames())
     source.close()
