@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import inspect
 import lzma
 import re
@@ -25,7 +24,7 @@ from tqdm import tqdm
 from img2pose.cli.exit_codes import exit_code_from_errors
 from img2pose.cli.parsers import command_parser, print_results
 from img2pose.errors import InputError
-from img2pose.files import check_output_folder, replace_when_complete
+from img2pose.files import check_output_folder, file_sha256, replace_when_complete
 from img2pose.models.weights import read_checkpoint
 from img2pose.types import PoseStats
 
@@ -269,13 +268,8 @@ def _store(files: Sequence[Path], folder: Path) -> list[Path]:
     return targets
 
 
-def _sha256(file: Path) -> str:
-    with open(file, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
 def _print_files(args: argparse.Namespace, folder: Path, files: Sequence[Path], new: bool) -> None:
-    digests = {str(file): _sha256(file) for file in files}
+    digests = {str(file): file_sha256(file, "make it readable") for file in files}
     lines = [] if new else [f"{folder}: already there; give --overwrite to download it again"]
     lines += [f"{file}: sha256 {digest}" for file, digest in digests.items()]
     stats = _pose_stats_files(files)

@@ -36,9 +36,8 @@ def _chosen(words: Sequence[str]) -> Command | None:
     return None
 
 
-def _not_found(words: Sequence[str]) -> str:
-    """One line on words that name no command."""
-    group = [c for c in COMMANDS if c.words[0] == words[0]]
+def _not_found(words: Sequence[str], group: Sequence[Command]) -> str:
+    """One line on words that name no command, or a group of commands only."""
     if group:
         return f"img2pose {words[0]} needs one of {', '.join(c.words[1] for c in group)}"
     near = difflib.get_close_matches(words[0], [c.words[0] for c in COMMANDS], 1)
@@ -64,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if group and words[1:2] in (["-h"], ["--help"]):
             print(_overview(group))
             return 0
-        print(f"error: {_not_found(words)}", file=sys.stderr)
+        print(f"error: {_not_found(words, group)}", file=sys.stderr)
         return 2
     with called_by_words():
         code: int = import_module(command.module).main(words[len(command.words) :])
