@@ -18,6 +18,7 @@ import yaml
 from img2pose.config import TrainConfig, config_from_mapping
 from img2pose.data.annotations import parse_annotation
 from img2pose.detections import FaceDetections
+from img2pose.inference.predictions_file import ImageFaces
 from tests.docs.pages import Block, page_paths, read_page
 from tests.docs.shell import ShellError, check_line, command_lines, run_line
 from tests.docs.workspace import copy_workspace, make_workspace
@@ -57,10 +58,13 @@ def check_file(block: Block) -> None:
         config_from_mapping(TrainConfig, yaml.safe_load(block.text), block.where)
         return
     value = json.loads(block.text)
-    if "bboxes" in value:
-        parse_annotation(block.text, block.where)
-    if "faces" in value:
-        FaceDetections.from_dict(value)
+    for entry in value if isinstance(value, list) else [value]:
+        if "bboxes" in entry:
+            parse_annotation(json.dumps(entry), Path(block.where))
+        if "image" in entry:
+            ImageFaces.from_dict(entry)
+        if "faces" in entry:
+            FaceDetections.from_dict(entry)
 
 
 @pytest.mark.parametrize("path", PAGES)
