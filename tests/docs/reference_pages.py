@@ -32,6 +32,7 @@ _SECTIONS = (
     ("Optimizer and schedule", "optim", OptimConfig),
 )
 _WIDTH = 118
+_NEEDED = ", needed"
 _PLAIN_GROUPS = ("positional arguments", "options")
 # Named differently in the text where they depend on the machine.
 _DEFAULTS = {"num_workers": "one a core, at most 8"}
@@ -149,7 +150,7 @@ def _flag_of(action: argparse.Action) -> str:
 
 def _rows(actions: Iterable[argparse.Action]) -> list[tuple[str, str]]:
     return [
-        (_flag_of(action) + (", needed" if action.required else ""), _help_of(action))
+        (_flag_of(action) + (_NEEDED if action.required else ""), _help_of(action))
         for action in actions
         if action.dest not in ("help", "json")
         and not isinstance(action, argparse._SubParsersAction)
@@ -176,10 +177,12 @@ class _Groups:
             return
         anchor = re.sub(r"[^\w\- ]", "", command).replace(" ", "-")
         others = [row for row in rows if row not in known]
-        left_out = [row[0] for row in known if row[0] not in {flag for flag, _ in rows}]
+        flags = {flag.removesuffix(_NEEDED) for flag, _ in rows}
+        left_out = [flag for flag, _ in known if flag.removesuffix(_NEEDED) not in flags]
         text = f"**{_heading(title)}**: as [`{command}`](#{anchor}) has them"
         text += f", without {', '.join(left_out)}" if left_out else ""
-        yield from ("", text + (", but:" if others else "."))
+        text += ", but:" if others else "."
+        yield from ("", textwrap.fill(text, _WIDTH, break_on_hyphens=False))
         if others:
             yield ""
             yield from _table(("flag", "meaning"), others)
