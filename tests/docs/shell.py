@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from torch.distributed.run import get_args_parser
 
 from img2pose.cli.commands import COMMANDS, Command
+from img2pose.cli.main import main
 from img2pose.config import TrainConfig, read_config, values_from_assignments
 from img2pose.errors import InputError
 from tests.docs.pages import ROOT
@@ -133,16 +134,37 @@ def check_line(line: str) -> None:
         _check_simple(words)
 
 
+def _has_workers(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> bool:
+    return hasattr(parser.parse_args(arguments), "num_workers")
+
+
+def _help(words: Sequence[str]) -> int:
+    if words[0] != "img2pose":
+        raise ShellError(f"help of {words[0]} is not shown by a test")
+    try:
+        return main(words[1:])
+    except SystemExit as stopped:
+        return int(stopped.code or 0)
+
+
 def run_line(line: str) -> None:
     """Runs a command of the package in this process, or a harmless one in a shell.
+
+    Where a command has worker processes, it runs without: their start costs more than the work.
 
     Raises:
         ShellError: It failed, or is of another kind.
     """
-    if found := _of_package(_words(line)):
+    words = _words(line)
+    if words[-1] == "--help":
+        code = _help(words)
+    elif found := _of_package(words):
         command, arguments = found
-        code = import_module(command.module).main(arguments)
-    elif _words(line)[0] in _HARMLESS:
+        module = import_module(command.module)
+        if "--num_workers" not in arguments and _has_workers(module.build_parser(), arguments):
+            arguments += ["--num_workers", "0"]
+        code = module.main(arguments)
+    elif words[0] in _HARMLESS:
         code = subprocess.run(["bash", "-c", line], check=False).returncode
     else:
         raise ShellError(f"cannot be run by a test; say why before the block: {line}")
