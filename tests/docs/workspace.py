@@ -52,7 +52,7 @@ def make_workspace(folder: Path) -> Path:
     photographs = folder / "datasets" / "helen"
     photographs.mkdir(parents=True)
     write_face_photographs(photographs, PoseReferences.default(), count=6)
-    os.symlink(ROOT / "configs", folder / "configs")
+    (folder / "configs").symlink_to(ROOT / "configs")
     before = Path.cwd()
     os.chdir(folder)  # lists name annotations as seen from where commands run
     try:
