@@ -71,6 +71,10 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[st
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
 
 
+def _also(flags: Sequence[str]) -> str:
+    return f" Also {' and '.join(flags)}." if flags else ""
+
+
 def _setting_rows(prefix: str, kind: type) -> Iterator[tuple[str, ...]]:
     flags: dict[str, list[str]] = {}
     for flag, name in train.FLAGS.items():
@@ -87,8 +91,7 @@ def _setting_rows(prefix: str, kind: type) -> Iterator[tuple[str, ...]]:
             f"`{full_name}`",
             _kind_shown(hints[field.name]),
             f"`{_shown(field.default)}`",
-            texts[field.name],
-            ", ".join(flags.get(full_name, [])),
+            texts[field.name] + _also(flags.get(full_name, [])),
         )
 
 
@@ -99,20 +102,22 @@ def configuration_page() -> str:
         "",
         _RENEWED,
         "",
-        "All settings of a training, with their defaults, made from the dataclasses in",
-        "`img2pose/config.py`. A configuration file is YAML with the sections `model`, `data` and",
-        "`optim` and the run's own settings beside them; what it does not name keeps its default.",
-        "`--set NAME=VALUE` sets one from the command line, with the full name of the first",
-        "column; the flags of the last column are the published code's and do the same. Flags win",
-        "over `--set`, `--set` over the file. Lists are written `[200, 300]` in YAML, and",
-        '`200,300` or `"200, 300"` in a shell. Unknown names and values out of range are refused',
-        "when they are read; `null` is Python's `None`. [Training](training.md) says what to",
-        "choose.",
+        _paragraph(
+            "All settings of a training, with their defaults, made from the dataclasses in"
+            " `img2pose/config.py`. A configuration file is YAML with the sections `model`, `data`"
+            " and `optim` and the run's own settings beside them; what it does not name keeps its"
+            " default. `--set NAME=VALUE` sets one from the command line, with the full name of the"
+            " first column; flags that are named beside a meaning do the same. Flags win over"
+            " `--set`, `--set` over the file. Lists are written `[200, 300]` in YAML, and `200,300`"
+            ' or `"200, 300"` in a shell. Unknown names and values out of range are refused when'
+            " they are read; `null` is Python's `None`. [Training](training.md) says what to"
+            " choose."
+        ),
     ]
     for title, prefix, kind in _SECTIONS:
         intro = (inspect.getdoc(kind) or "").split("\n\nAttributes:")[0]
         lines += ["", f"## {title}", "", intro, ""]
-        columns = ("setting", "type", "default", "meaning", "flag")
+        columns = ("setting", "type", "default", "meaning")
         lines += _table(columns, _setting_rows(prefix, kind))
     return "\n".join(lines) + "\n"
 
@@ -245,10 +250,12 @@ def commands_page() -> str:
         "",
         _RENEWED,
         "",
-        "Every command has two names that do the same: a script of the checkout, and words after",
-        "`img2pose` wherever the package is installed. Each understands `--help`, which shows what",
-        "stands here, and `--json`, which prints its results as one object on standard output;",
-        "logs and progress go to standard error.",
+        _paragraph(
+            "Every command has two names that do the same: a script of the checkout, and words"
+            " after `img2pose` wherever the package is installed. Each understands `--help`, which"
+            " shows what stands here, and `--json`, which prints its results as one object on"
+            " standard output; logs and progress go to standard error."
+        ),
         "",
         *_table(
             ("exit code", "meaning"),

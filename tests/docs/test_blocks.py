@@ -2,7 +2,7 @@
 
 `python` blocks of a page run in order, as one session. Each line of a `bash` block must name a
 program that is there, with flags that its parser takes; a block without a marker is run too. Blocks
-of `json` and `yaml` are read by what reads such files. A comment `<!-- not run: REASON -->` before
+of `json`, `yaml` and `csv` are read by what reads such files. A comment `<!-- not run: REASON -->` before
 a block keeps it from being run, not from being checked.
 """
 
@@ -17,6 +17,7 @@ import yaml
 
 from img2pose.config import TrainConfig, config_from_mapping
 from img2pose.data.annotations import parse_annotation
+from img2pose.data.importers.csv_table import parse_faces
 from img2pose.detections import FaceDetections
 from img2pose.inference.predictions_file import ImageFaces
 from tests.docs.pages import Block, page_paths, read_page
@@ -25,9 +26,9 @@ from tests.docs.workspace import copy_workspace, make_workspace
 
 PAGES = page_paths()
 RUN = ("python", "bash")
-READ = ("json", "yaml")
+READ = ("json", "yaml", "csv")
 # For people: nothing could check them.
-SHOWN = ("text", "csv", "bibtex", "makefile")
+SHOWN = ("text", "bibtex")
 
 
 def blocks(path: str, *languages: str) -> list[Block]:
@@ -56,6 +57,9 @@ def check_shell(block: Block) -> None:
 def check_file(block: Block) -> None:
     if block.language == "yaml":
         config_from_mapping(TrainConfig, yaml.safe_load(block.text), block.where)
+        return
+    if block.language == "csv":
+        parse_faces(block.text, block.where)
         return
     value = json.loads(block.text)
     for entry in value if isinstance(value, list) else [value]:
