@@ -2,8 +2,8 @@
 
 `python` blocks of a page run in order, as one session. Each line of a `bash` block must name a
 program that is there, with flags that its parser takes; a block without a marker is run too. Blocks
-of `json`, `yaml` and `csv` are read by what reads such files. A comment `<!-- not run: REASON -->` before
-a block keeps it from being run, not from being checked.
+of `json`, `yaml` and `csv` are read by what reads such files. A comment `<!-- not run: REASON -->`
+before a block keeps it from being run, not from being checked.
 """
 
 from __future__ import annotations
