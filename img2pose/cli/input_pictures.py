@@ -35,13 +35,14 @@ def pictures_below(folder: Path, except_in: Iterable[Path]) -> list[Path]:
 
     Args:
         folder: Searched; links to folders are not followed.
-        except_in: Pictures in these folders, or below them, are left out; `folder` itself among
-            them does not count.
+        except_in: Pictures in these folders, or below them, are left out, unless `folder` is one
+            of them or below.
 
     Raises:
         InputError: There are none.
     """
-    left_out = {path.resolve() for path in except_in} - {folder.resolve()}
+    left_out = [path.resolve() for path in except_in]
+    left_out = [path for path in left_out if not folder.resolve().is_relative_to(path)]
     found: dict[Path, Path] = {}
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() not in IMAGE_SUFFIXES or not path.is_file():
