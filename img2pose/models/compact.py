@@ -18,7 +18,7 @@ _SMALLEST_HALVED = 16_384
 _SMALLEST_QUANTISED = 131_072
 # Where codes end, over the channel's largest weight: a few large weights then round to the end,
 # and all others to finer steps.
-_CLIPPINGS = tuple(np.linspace(1.0, 0.5, 11))
+_CLIPPINGS = (1.0, 0.9, 0.8, 0.7, 0.6)
 
 
 def quantise_channels(weights: Tensor) -> tuple[Tensor, Tensor]:

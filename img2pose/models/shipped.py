@@ -9,7 +9,7 @@ from img2pose.errors import InputError
 SHIPPED_NAME = "synthetic_resnet18.pth"
 MODEL_CARD_NAME = "MODEL_CARD.md"
 
-_FOLDER = Path(__file__).resolve().parents[1] / "weights"
+WEIGHTS_FOLDER = Path(__file__).resolve().parents[1] / "weights"
 
 
 def shipped_checkpoint() -> Path:
@@ -18,7 +18,7 @@ def shipped_checkpoint() -> Path:
     Raises:
         InputError: The installation has none.
     """
-    path = _FOLDER / SHIPPED_NAME
+    path = WEIGHTS_FOLDER / SHIPPED_NAME
     if not path.is_file():
         raise InputError(
             f"{path}: this installation comes without it; give a checkpoint (--checkpoint), or"
