@@ -72,9 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError(f"--port {args.port}: must be between 0 and 65535")
     threshold = args.score_threshold
     if threshold is not None and not LOWEST_SCORE <= threshold <= 0.95:
-        raise InputError(
-            f"--score_threshold {threshold}: must be between {LOWEST_SCORE} and 0.95"
-        )
+        raise InputError(f"--score_threshold {threshold}: must be between {LOWEST_SCORE} and 0.95")
     _check_demo_package()
     detector = load_detector(args, score_threshold=LOWEST_SCORE)
     if threshold is None:

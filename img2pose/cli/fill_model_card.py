@@ -102,9 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError(f"{args.card}: cannot be read; give a card in Markdown") from error
     card_file = read_card_file(Path(args.checkpoint))
     evaluations = [
-        CardEvaluation.of_summary(
-            title, _read_json(path, "give a summary.json"), card_file, path
-        )
+        CardEvaluation.of_summary(title, _read_json(path, "give a summary.json"), card_file, path)
         for title, path in args.evaluation
     ]
     loss = None if args.compression is None else _read_loss(args.compression, card_file)

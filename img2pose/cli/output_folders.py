@@ -28,7 +28,7 @@ def output_folder(args: argparse.Namespace) -> Path:
 
 def earlier_results() -> list[Path]:
     """The folders that earlier calls took by default, in the current folder."""
-    earlier = []
+    earlier: list[Path] = []
     for folder in _default_folders():
         if not folder.is_dir():
             return earlier

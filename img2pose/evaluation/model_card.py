@@ -9,7 +9,9 @@ from typing import Any
 from img2pose.config import ModelConfig
 from img2pose.errors import InputError
 
-FIGURES_BEGIN = "<!-- figures by scripts/fill_model_card.py: what is between these marks is replaced -->"
+FIGURES_BEGIN = (
+    "<!-- figures by scripts/fill_model_card.py: what is between these marks is replaced -->"
+)
 FIGURES_END = "<!-- end of figures -->"
 
 _NONE = "\N{EN DASH}"
@@ -161,7 +163,8 @@ def _loss_lines(loss: Mapping[str, Any]) -> Iterator[str]:
             f" {loss['rotation_deg_mean']:.3f} degrees on average and"
             f" {loss['rotation_deg_max']:.3f} at most, translations by"
             f" {loss['translation_share_mean']:.3%} of their length on average and"
-            f" {loss['translation_share_max']:.3%} at most, scores by up to {loss['score_max']:.4f}."
+            f" {loss['translation_share_max']:.3%} at most, scores by up to"
+            f" {loss['score_max']:.4f}."
         )
 
 

@@ -59,7 +59,7 @@ class ModelDifferences:
 
 
 def _of_picture(first: FaceDetections, second: FaceDetections) -> np.ndarray:
-    """(N, 5): box in pixels and as a share, rotation, translation and score of the faces of both."""
+    """(N, 5) of the faces of both: box in pixels and as a share, rotation, translation, score."""
     ious = iou_matrix(second.boxes, first.boxes)
     match = match_detections(second.scores, ious, _SAME_FACE_IOU)
     theirs = np.flatnonzero(match >= 0)

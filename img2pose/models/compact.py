@@ -86,7 +86,9 @@ def compact_state(
         else:
             compact[name] = value.half().contiguous()
             if not torch.isfinite(compact[name]).all():
-                raise InputError(f"{name}: has values beyond float16; leave the checkpoint as it is")
+                raise InputError(
+                    f"{name}: has values beyond float16; leave the checkpoint as it is"
+                )
     return compact, scales
 
 

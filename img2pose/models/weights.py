@@ -231,8 +231,8 @@ def load_model(
     """Loads our checkpoints and the published weights, ready for evaluation.
 
     Args:
-        path: A checkpoint of `train.py`, whole or compact, or published weights (with or without `module.`, with
-            torchvision's names of 2021 or of today, with or without optimizer).
+        path: A checkpoint of `train.py`, whole or compact, or published weights (with or without
+            `module.`, with torchvision's names of 2021 or of today, with or without optimizer).
         pose_stats: Needed with published weights, which do not carry them.
         references: Other reference points than the checkpoint's; the project's own are the
             default for published weights, whose boxes then differ slightly.
