@@ -23,6 +23,7 @@ from img2pose.cli.model_arguments import (
 )
 from img2pose.cli.parsers import command_parser, print_results
 from img2pose.cli.prediction_arguments import add_prediction_arguments, predictions_for
+from img2pose.config import ModelConfig
 from img2pose.data.labels import POSE_CAMERAS
 from img2pose.data.store import PoseStore
 from img2pose.distributed import joined_processes
@@ -195,7 +196,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     threshold = args.score_threshold
     if threshold is None:
-        threshold = float(model.config["face_score_threshold"])
+        # Predictions that were kept before models had a threshold of their own have none.
+        own = model.config.get("face_score_threshold", ModelConfig.face_score_threshold)
+        threshold = float(own)
     judged = judge_pictures(
         (
             (pictures.annotation(index), cache[name].as_detections())
