@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from img2pose.inference.detector import Detector
     from img2pose.inference.onnx_detector import OnnxDetector
     from img2pose.models.img2pose import Img2Pose, build_model
+    from img2pose.models.shipped import shipped_checkpoint
     from img2pose.models.weights import load_model
     from img2pose.references import FaceMesh, PoseReferences
     from img2pose.types import PoseStats
@@ -24,6 +25,7 @@ __all__ = [
     "PoseStats",
     "build_model",
     "load_model",
+    "shipped_checkpoint",
 ]
 
 # Loaded when they are asked for: commands that need no model then start without torch.
@@ -38,6 +40,7 @@ _HOMES = {
     "PoseStats": "img2pose.types",
     "build_model": "img2pose.models.img2pose",
     "load_model": "img2pose.models.weights",
+    "shipped_checkpoint": "img2pose.models.shipped",
 }
 
 

@@ -42,6 +42,8 @@ class ModelConfig:
         proposals_per_image: Proposals sampled for the heads in training.
         positive_fraction: Largest share of faces among them.
         score_threshold: Detections need a score above it.
+        face_score_threshold: Score above which a detection counts as a face where the user gives
+            no threshold: to commands, `Detector` and evaluations.
         nms_threshold: IoU above which the lower scored detection goes.
         max_detections: Most detections an image.
         box_x_factor: Width of a face box over that of the projected 68 points.
@@ -70,6 +72,7 @@ class ModelConfig:
     proposals_per_image: int = 512
     positive_fraction: float = 0.25
     score_threshold: float = 0.05
+    face_score_threshold: float = 0.5
     nms_threshold: float = 0.5
     max_detections: int = 1000
     box_x_factor: float = 1.1
@@ -115,6 +118,8 @@ class ModelConfig:
             )
         for name in ("rpn_nms_threshold", "score_threshold", "nms_threshold", "positive_fraction"):
             _check_range(self, name, low=0, high=1)
+        # Within what evaluations keep and the slider of scripts/demo_app.py shows.
+        _check_range(self, "face_score_threshold", low=0.05, high=0.95)
 
 
 @dataclass(frozen=True)

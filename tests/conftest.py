@@ -10,7 +10,9 @@ import pytest
 import torch
 from filelock import FileLock
 
+from img2pose.models import shipped
 from img2pose.models.img2pose import Img2Pose, build_model
+from img2pose.models.weights import pack_compact_model
 from img2pose.references import PoseReferences
 from img2pose.types import PoseStats
 from tests.faces import make_face_dataset, write_face_photographs
@@ -60,6 +62,27 @@ def small_model(references: PoseReferences) -> Img2Pose:
     """A real model, narrow and with random weights."""
     torch.manual_seed(0)
     return build_model(pose_stats=PUBLISHED_STATS, references=references, **SMALL_MODEL)
+
+
+@pytest.fixture(scope="session")
+def compact_checkpoint(
+    tmp_path_factory: pytest.TempPathFactory, references: PoseReferences
+) -> Path:
+    """A narrow model with random weights in 8 bits; 0.1 is its threshold."""
+    torch.manual_seed(0)
+    settings = SMALL_MODEL | {"face_score_threshold": 0.1}
+    model = build_model(pose_stats=PUBLISHED_STATS, references=references, **settings)
+    path = tmp_path_factory.mktemp("compact") / shipped.SHIPPED_NAME
+    with open(path, "wb") as file:
+        torch.save(pack_compact_model(model, "int8", "0" * 64), file)
+    return path
+
+
+@pytest.fixture
+def shipped_stand_in(compact_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What commands take where no checkpoint is named: `compact_checkpoint`."""
+    monkeypatch.setattr(shipped, "WEIGHTS_FOLDER", compact_checkpoint.parent)
+    return compact_checkpoint
 
 
 @pytest.fixture(scope="session")

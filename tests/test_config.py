@@ -178,3 +178,9 @@ def test_plain_yaml_of_a_config_reads_back() -> None:
     config = read_config(TrainConfig, None, overrides)
     text = yaml.safe_dump(plain_values(asdict(config)))
     assert config_from_mapping(TrainConfig, yaml.safe_load(text)) == config
+
+
+@pytest.mark.parametrize("threshold", [0.01, 0.96, float("nan")])
+def test_a_threshold_for_faces_is_one_that_evaluations_can_judge(threshold: float) -> None:
+    with pytest.raises(InputError, match="face_score_threshold"):
+        ModelConfig(face_score_threshold=threshold)

@@ -22,7 +22,7 @@ class CheckpointDetector:
         self,
         *,
         model_path: str | os.PathLike[str],
-        score_threshold: float = 0.5,
+        score_threshold: float | None = None,
         device: str | None = None,
         min_size: int | None = None,
         max_size: int | None = None,
@@ -31,7 +31,8 @@ class CheckpointDetector:
 
         Args:
             model_path: Checkpoint that `train.py` wrote.
-            score_threshold: Faces with a greater score are returned, 0 to 1.
+            score_threshold: Faces with a greater score are returned, 0 to 1; None: above the
+                checkpoint's `face_score_threshold`.
             device: A CUDA GPU where there is one, if None.
             min_size: Shorter side that pictures are resized to, in pixels; None: the checkpoint's.
             max_size: Longest longer side of these; None: the checkpoint's.
@@ -40,10 +41,11 @@ class CheckpointDetector:
             InputError: The file is no checkpoint, there is no such device, or a size is unusable.
             ValueError: The threshold is out of range.
         """
-        if isinstance(score_threshold, bool) or not isinstance(score_threshold, int | float):
-            raise ValueError(f"score_threshold must be a number, not {score_threshold!r}")
-        if not 0 <= score_threshold <= 1:
-            raise ValueError(f"score_threshold must be from 0 to 1, not {score_threshold}")
+        if score_threshold is not None:
+            if isinstance(score_threshold, bool) or not isinstance(score_threshold, int | float):
+                raise ValueError(f"score_threshold must be a number, not {score_threshold!r}")
+            if not 0 <= score_threshold <= 1:
+                raise ValueError(f"score_threshold must be from 0 to 1, not {score_threshold}")
         sizes = {"min_size": min_size, "max_size": max_size}
         overrides: dict[str, Any] = {name: size for name, size in sizes.items() if size is not None}
         self._detector = Detector.from_checkpoint(

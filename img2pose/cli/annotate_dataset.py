@@ -46,6 +46,7 @@ from img2pose.files import (
     write_text,
 )
 from img2pose.images import read_image
+from img2pose.models.shipped import shipped_checkpoint
 
 SETTINGS_FILE = "settings.json"
 ANNOTATIONS_FOLDER = "annotations"
@@ -56,8 +57,8 @@ detectors and their options:
   yunet         five points. --model_path FILE.onnx, from OpenCV Zoo. sizes=320,640,1024,2048
                 (longer sides that pictures are searched at), mirror=true,
                 score_threshold=0.7, nms_threshold=0.3
-  img2pose      68 points. --model_path CHECKPOINT. score_threshold=0.5, device, min_size,
-                max_size
+  img2pose      68 points. --model_path CHECKPOINT (default: the one that comes with img2pose).
+                score_threshold (default: the checkpoint's), device, min_size, max_size
   module:Class  yours: Class(**options) makes a detector; detector(image_rgb) returns boxes
                 (N, 4), scores (N,) and landmarks, N times (5, 2) or (68, 2)
                 (img2pose.annotators.protocol)
@@ -453,6 +454,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse_options(args.detector_options)
     if args.model_path is not None:
         options["model_path"] = args.model_path
+    if args.detector == "img2pose" and "model_path" not in options:
+        options["model_path"] = str(shipped_checkpoint())
     choice = DetectorChoice(args.detector, options)
     # What is wrong with it is better known before anything is written.
     choice.build()

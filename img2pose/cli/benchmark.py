@@ -105,7 +105,11 @@ def build_parser() -> argparse.ArgumentParser:
         " photographs; inference: pictures to faces, as users call it, and memory over 1,000"
         " pictures",
     )
-    parser.add_argument("--checkpoint", help="model (default: an untrained one as published)")
+    parser.add_argument(
+        "--checkpoint",
+        help="model (default: an untrained one as published; of inference the one that comes with"
+        " img2pose)",
+    )
     parser.add_argument(
         "--images",
         help="picture or folder, cut to 4:3; upright pictures are left out (default: noise)",
@@ -575,8 +579,8 @@ def _measure_inference(
     args: argparse.Namespace, device: torch.device
 ) -> tuple[dict[str, Any], str]:
     """The report of pictures a second and of memory, and its table."""
-    if args.checkpoint is None or args.images is None:
-        raise InputError("--measure inference: give --checkpoint and --images")
+    if args.images is None:
+        raise InputError("--measure inference: give --images")
     counts = _numbers(args.batches, "--batches", 1)
     if args.memory_images and args.memory_images < _MEMORY_PARTS:
         raise InputError(

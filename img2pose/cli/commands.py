@@ -42,6 +42,16 @@ COMMANDS = tuple(
         ("demo-app", "scripts/demo_app.py", "serve a page that shows a photograph's faces"),
         ("render", "scripts/render.py", "draw heads, depth, landmarks, textures and meshes"),
         ("export", "scripts/export_onnx.py", "write a model as ONNX, for use without torch"),
+        (
+            "compress",
+            "scripts/compress_checkpoint.py",
+            "store a checkpoint in fewer bytes and say what that costs",
+        ),
+        (
+            "card",
+            "scripts/fill_model_card.py",
+            "put the figures of evaluations into a model card",
+        ),
         ("train", "train.py", "train a model from an LMDB"),
         ("evaluate wider", "evaluate_wider.py", "WIDER FACE: files to submit and precision"),
         ("evaluate aflw2000", "scripts/evaluate_aflw2000.py", "head poses of AFLW2000-3D"),

@@ -36,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
         " numbers, and download them as JSON. Works without a connection to the internet;"
         " photographs stay on this machine and are removed when the command ends (Ctrl-C). Needs"
         " Gradio: pip install '.[demo]'.",
-        "--checkpoint best.pth",
+        "",
         "--checkpoint best.pth --host 0.0.0.0 --port 8080",
     )
     parser.add_argument(
@@ -70,12 +70,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     if not 0 <= args.port <= 65535:
         raise InputError(f"--port {args.port}: must be between 0 and 65535")
-    if not LOWEST_SCORE <= args.score_threshold <= 0.95:
-        raise InputError(
-            f"--score_threshold {args.score_threshold}: must be between {LOWEST_SCORE} and 0.95"
-        )
+    threshold = args.score_threshold
+    if threshold is not None and not LOWEST_SCORE <= threshold <= 0.95:
+        raise InputError(f"--score_threshold {threshold}: must be between {LOWEST_SCORE} and 0.95")
     _check_demo_package()
     detector = load_detector(args, score_threshold=LOWEST_SCORE)
+    if threshold is None:
+        threshold = detector.model.config.face_score_threshold
     with tempfile.TemporaryDirectory(prefix="img2pose_demo_") as folder, stop_on_signals() as stop:
         # Photographs and results go there, not where they would outlive the server. Both are read
         # when Gradio is imported.
@@ -83,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         from img2pose.cli.demo_page import build_page, serve
 
-        page = build_page(PhotographAnalyser(detector), args.score_threshold, Path(folder))
+        page = build_page(PhotographAnalyser(detector), threshold, Path(folder))
         try:
             local, public = serve(page, host=args.host, port=args.port, share=args.share)
         except OSError as error:

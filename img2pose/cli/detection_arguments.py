@@ -90,7 +90,17 @@ def _camera(args: argparse.Namespace) -> np.ndarray | None:
     return None if args.intrinsics is None else parse_intrinsics(args.intrinsics)
 
 
-def _check_setting(flag: str, field: str, value: float) -> None:
+def check_setting(flag: str, field: str, value: float) -> None:
+    """Refuses a value that a model's configuration does not take.
+
+    Args:
+        flag: Its name on the command line.
+        field: Its name in `ModelConfig`.
+        value: What was given.
+
+    Raises:
+        InputError: It is out of range; the flag is named.
+    """
     settings: dict[str, Any] = {field: value}
     try:
         ModelConfig(**settings)
@@ -114,7 +124,7 @@ def load_detector_as_asked(args: argparse.Namespace, **overrides: Any) -> Detect
     _camera(args)
     for flag, field in _SETTINGS.items():
         if (value := getattr(args, flag)) is not None:
-            _check_setting(flag, field, value)
+            check_setting(flag, field, value)
             overrides[flag] = value
     if args.precision is not None:
         overrides["precision"] = args.precision

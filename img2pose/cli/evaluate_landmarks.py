@@ -18,10 +18,12 @@ from img2pose.cli.exit_codes import exit_code_from_errors
 from img2pose.cli.model_arguments import (
     add_model_arguments,
     add_score_threshold_argument,
+    check_score_threshold,
     load_detector,
 )
 from img2pose.cli.parsers import command_parser, print_results
 from img2pose.cli.prediction_arguments import add_prediction_arguments, predictions_for
+from img2pose.config import ModelConfig
 from img2pose.data.labels import POSE_CAMERAS
 from img2pose.data.store import PoseStore
 from img2pose.distributed import joined_processes
@@ -99,7 +101,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="also draw N evenly spaced pictures: found faces, and annotated landmarks in green",
     )
-    add_model_arguments(parser)
+    add_model_arguments(parser, checkpoint_required=True)
     add_prediction_arguments(parser)
     return parser
 
@@ -173,10 +175,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     if args.sheet < 0:
         raise InputError(f"--sheet {args.sheet}: give how many pictures to draw, 0 for none")
-    if not 0 <= args.score_threshold <= 1:
-        raise InputError(f"--score_threshold {args.score_threshold}: must be between 0 and 1")
+    check_score_threshold(args.score_threshold)
     output = Path(args.output_path)
-    lowest = min(args.score_threshold, LOWEST_SCORE)
+    lowest = LOWEST_SCORE
+    if args.score_threshold is not None:
+        lowest = min(args.score_threshold, LOWEST_SCORE)
     with joined_processes() as processes:
         with processes.one_error():
             check_output_folder(output)
@@ -191,17 +194,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     if not processes.is_main:
         return 0
+    threshold = args.score_threshold
+    if threshold is None:
+        # Predictions that were kept before models had a threshold of their own have none.
+        own = model.config.get("face_score_threshold", ModelConfig.face_score_threshold)
+        threshold = float(own)
     judged = judge_pictures(
         (
             (pictures.annotation(index), cache[name].as_detections())
             for index, name in enumerate(pictures.names)
         ),
         model.references,
-        score_threshold=args.score_threshold,
+        score_threshold=threshold,
         truth_camera=args.truth_camera,
     )
-    evaluation = summarise(judged, args.score_threshold)
-    cells = _sheet_cells(pictures, cache, model.references, args.score_threshold, args.sheet)
+    evaluation = summarise(judged, threshold)
+    cells = _sheet_cells(pictures, cache, model.references, threshold, args.sheet)
     summary = evaluation_summary(
         args,
         cache,
@@ -220,7 +228,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     report = landmark_report(
         "Faces against annotated landmarks",
         f"{args.checkpoint} on {args.lmdb or args.json_list}: {len(pictures)} pictures,"
-        f" {evaluation.summary.faces} faces; scores above {args.score_threshold:g} count",
+        f" {evaluation.summary.faces} faces; scores above {threshold:g} count",
         evaluation,
         judged,
         pictures,

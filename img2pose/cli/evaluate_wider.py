@@ -95,6 +95,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--depth", help="depth of the ResNet (default: that of the weights)")
     add_model_arguments(
         parser,
+        checkpoint_required=True,
         min_size_help="shorter sides to look at the images with; several are also mirrored and"
         " merged by box voting (default: %(default)s)",
         max_size_help="longest longer side (default: no limit)",

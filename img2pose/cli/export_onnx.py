@@ -8,7 +8,7 @@ from pathlib import Path
 
 from img2pose.cli.example_pictures import draw_example_pictures
 from img2pose.cli.exit_codes import exit_code_from_errors
-from img2pose.cli.model_arguments import add_model_arguments, load_detector
+from img2pose.cli.model_arguments import add_model_arguments, checkpoint_path, load_detector
 from img2pose.cli.parsers import command_parser, print_results
 from img2pose.errors import InputError
 from img2pose.files import check_output_folder, file_sha256
@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         detector.model,
         target,
         pictures=pictures,
-        checkpoint_sha256=file_sha256(args.checkpoint, "give a checkpoint"),
+        checkpoint_sha256=file_sha256(checkpoint_path(args), "give a checkpoint"),
         weights=args.weights,
     )
     lines = [_describe("float32 weights", report.agreement)]

@@ -87,6 +87,7 @@ def add_head_pose_arguments(parser: argparse.ArgumentParser, min_size: int) -> N
     )
     add_model_arguments(
         parser,
+        checkpoint_required=True,
         min_size_help="shorter side that pictures are resized to (default: the protocol's,"
         " %(default)s)",
         max_size_help="longest longer side of these (default: %(default)s)",

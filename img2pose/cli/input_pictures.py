@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -30,23 +30,25 @@ def add_skip_unreadable_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def pictures_below(folder: Path, except_in: Path) -> list[Path]:
+def pictures_below(folder: Path, except_in: Iterable[Path]) -> list[Path]:
     """The pictures in a folder and in the folders in it, sorted, each file once.
 
     Args:
         folder: Searched; links to folders are not followed.
-        except_in: Pictures in this folder, or below it, are left out, unless it is `folder`.
+        except_in: Pictures in these folders, or below them, are left out, unless `folder` is one
+            of them or below.
 
     Raises:
         InputError: There are none.
     """
-    left_out = except_in.resolve()
+    left_out = [path.resolve() for path in except_in]
+    left_out = [path for path in left_out if not folder.resolve().is_relative_to(path)]
     found: dict[Path, Path] = {}
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() not in IMAGE_SUFFIXES or not path.is_file():
             continue
         resolved = path.resolve()
-        if left_out == folder.resolve() or not resolved.is_relative_to(left_out):
+        if not any(resolved.is_relative_to(one) for one in left_out):
             found.setdefault(resolved, path)
     if not found:
         raise InputError(f"{folder}: no pictures in this folder; give one that holds some")

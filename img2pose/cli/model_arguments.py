@@ -11,6 +11,7 @@ from img2pose.distributed import ALONE, Processes
 from img2pose.errors import InputError
 from img2pose.inference.detector import Detector
 from img2pose.models.profiles import PROFILES
+from img2pose.models.shipped import shipped_checkpoint
 from img2pose.references import PoseReferences
 from img2pose.types import PoseStats
 
@@ -31,7 +32,7 @@ _MODEL_NAMES = (
 def add_model_arguments(
     parser: argparse.ArgumentParser,
     *,
-    checkpoint_required: bool = True,
+    checkpoint_required: bool = False,
     min_size_help: str = "shorter side that pictures are resized to (default: the checkpoint's)",
     max_size_help: str = "longest longer side of these",
 ) -> None:
@@ -39,7 +40,8 @@ def add_model_arguments(
 
     Args:
         parser: Where they go.
-        checkpoint_required: False where a command can do without a model.
+        checkpoint_required: True where figures are about a model, so that it has to be named;
+            elsewhere the one that comes with the package is the default.
         min_size_help: What `--min_size` means to the command.
         max_size_help: What `--max_size` means to it.
     """
@@ -48,7 +50,8 @@ def add_model_arguments(
         "--checkpoint",
         "--pretrained_path",
         required=checkpoint_required,
-        help="model that train.py wrote, or published weights",
+        help="model that train.py wrote, or published weights"
+        + ("" if checkpoint_required else " (default: the one that comes with img2pose)"),
     )
     group.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda if there is one)")
     group.add_argument("--threads", type=int, help="CPU threads (default: one for each core)")
@@ -86,20 +89,39 @@ def refuse_model_arguments(args: argparse.Namespace, where: str) -> None:
 
 
 def add_score_threshold_argument(parser: argparse.ArgumentParser) -> None:
-    """Adds `--score_threshold`, 0.5 by default; published commands call it `--det_threshold`."""
+    """Adds `--score_threshold`, which published commands call `--det_threshold`."""
     parser.add_argument(
         "--score_threshold",
         "--det_threshold",
         type=float,
-        default=0.5,
-        help="faces with a greater score count, 0 to 1 (default %(default)s)",
+        help="faces with a greater score count, 0 to 1 (default: the checkpoint's, 0.5 for those"
+        " that name none)",
     )
+
+
+def check_score_threshold(threshold: float | None) -> None:
+    """Refuses what `--score_threshold` cannot be.
+
+    Raises:
+        InputError: It is given, and not between 0 and 1.
+    """
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise InputError(f"--score_threshold {threshold}: must be between 0 and 1")
+
+
+def checkpoint_path(args: argparse.Namespace) -> str:
+    """The checkpoint that the flags of `add_model_arguments` name, or the shipped one.
+
+    Raises:
+        InputError: None is named, and the installation has none.
+    """
+    return str(shipped_checkpoint() if args.checkpoint is None else args.checkpoint)
 
 
 def load_detector(
     args: argparse.Namespace,
     *,
-    score_threshold: float,
+    score_threshold: float | None,
     processes: Processes = ALONE,
     **overrides: Any,
 ) -> Detector:
@@ -107,15 +129,14 @@ def load_detector(
 
     Args:
         args: Parsed flags of `add_model_arguments`.
-        score_threshold: The detector's.
+        score_threshold: The detector's; None: the checkpoint's.
         processes: Of several on a machine with GPUs, each gets its own.
         **overrides: Other fields of `ModelConfig` that a protocol sets.
 
     Raises:
         InputError: A file is missing or unusable, flags belong together, a value is out of range.
     """
-    if not 0 <= score_threshold <= 1:
-        raise InputError(f"--score_threshold {score_threshold}: must be between 0 and 1")
+    check_score_threshold(score_threshold)
     set_threads(args.threads)
     settings: dict[str, Any] = overrides | {
         name: value
@@ -132,7 +153,7 @@ def load_detector(
         )
     device = processes.device(args.device)
     return Detector.from_checkpoint(
-        args.checkpoint, device=device, score_threshold=score_threshold, **settings
+        checkpoint_path(args), device=device, score_threshold=score_threshold, **settings
     )
 
 

@@ -43,7 +43,7 @@ def command_parser(
 
 def examples_text(program: str, *examples: str, notes: str = "") -> str:
     """The lines of a help text that show calls; see `command_parser`."""
-    calls = [f"  {program} {example}" for example in examples]
+    calls = [f"  {program} {example}".rstrip() for example in examples]
     text = "\n".join(["example:" if len(calls) == 1 else "examples:", *calls])
     if notes:
         text += f"\n\n{notes}"

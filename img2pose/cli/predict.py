@@ -18,6 +18,7 @@ from img2pose.cli.detection_arguments import (
 from img2pose.cli.exit_codes import exit_code_from_errors
 from img2pose.cli.input_pictures import ReadablePictures, add_skip_unreadable_argument
 from img2pose.cli.model_arguments import add_model_arguments
+from img2pose.cli.output_folders import add_output_argument, output_folder
 from img2pose.cli.parsers import command_parser, print_results
 from img2pose.cli.result_names import picture_suffix, unique_stems
 from img2pose.files import check_output_folder, told_when_unwritable, write_json
@@ -37,10 +38,11 @@ def build_parser() -> argparse.ArgumentParser:
         " the reference points that poses refer to (their hash, and unless they are this"
         " project's the points) and faces with score, box, pose and Euler angles; --json prints"
         " these too.",
+        "photo.jpg",
         "photo.jpg holiday/ --checkpoint best.pth --output_path out",
     )
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="picture, or folder of some")
-    parser.add_argument("--output_path", required=True, help="folder for the results")
+    add_output_argument(parser)
     parser.add_argument(
         "--landmarks", action="store_true", help="also draw the 68 projected reference points"
     )
@@ -70,7 +72,7 @@ def _entry(found: ImageFaces, drawing: Path) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; see `--help`."""
     args = build_parser().parse_args(argv)
-    output = Path(args.output_path)
+    output = output_folder(args)
     images = find_images(args.images)
     check_output_folder(output)
     detector = load_detector_as_asked(args)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from img2pose.cli.model_arguments import checkpoint_path
 from img2pose.distributed import ALONE, Processes
 from img2pose.errors import InputError
 from img2pose.evaluation.pictures import NamedPictures, fingerprint
@@ -38,7 +39,7 @@ def add_prediction_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def model_provenance(
-    args: argparse.Namespace, *, lowest_score: float, detection: Mapping[str, Any]
+    args: argparse.Namespace, *, lowest_score: float | None, detection: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What predictions depend on, pictures aside, without loading the model.
 
@@ -48,7 +49,7 @@ def model_provenance(
 
     Args:
         args: Parsed flags of `add_model_arguments`.
-        lowest_score: The detector's score threshold.
+        lowest_score: The detector's score threshold; None: the checkpoint's.
         detection: Other settings of the protocol that change what is found.
 
     Raises:
@@ -67,7 +68,7 @@ def model_provenance(
         for path in (getattr(args, name),)
     }
     return {
-        "checkpoint_sha256": file_sha256(args.checkpoint, remedy),
+        "checkpoint_sha256": file_sha256(checkpoint_path(args), remedy),
         "img2pose-torch": package_versions()["img2pose-torch"],
         **flags,
         **files,

@@ -18,9 +18,11 @@ from img2pose.cli.detection_arguments import add_intrinsics_argument, parse_intr
 from img2pose.cli.exit_codes import exit_code_from_errors
 from img2pose.cli.model_arguments import (
     add_model_arguments,
+    check_score_threshold,
     load_detector,
     refuse_model_arguments,
 )
+from img2pose.cli.output_folders import add_output_argument, output_folder
 from img2pose.cli.parsers import command_parser, print_results
 from img2pose.cli.result_names import picture_suffix, unique_stems
 from img2pose.detections import FaceDetections
@@ -60,7 +62,6 @@ from img2pose.visualization.scene import FaceScene
 
 log = logging.getLogger(__name__)
 
-_DEFAULT_SCORE_THRESHOLD = 0.5
 _SHEET_CELL = 480
 _SHEET_COLUMNS = 3
 
@@ -152,6 +153,7 @@ def build_parser() -> argparse.ArgumentParser:
         " NAME_faces.ply of all faces in the camera's frame (x right, y down, z away, reference"
         " units), without a mesh where a picture has no faces. Faces without a sensible pose in"
         " front of the camera are counted as not drawn.",
+        "photo.jpg",
         "photo.jpg --checkpoint best.pth --products overlay,depth,obj --output_path out",
     )
     parser.add_argument(
@@ -160,7 +162,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="IMAGE",
         help="picture, or folder of some; with --predictions, those of the file if none is given",
     )
-    parser.add_argument("--output_path", required=True, help="folder for the results")
+    add_output_argument(parser)
     parser.add_argument(
         "--products",
         default="overlay",
@@ -178,8 +180,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--score_threshold",
         type=float,
-        help=f"faces with a greater score are drawn, 0 to 1 (default {_DEFAULT_SCORE_THRESHOLD};"
-        " with --predictions all)",
+        help="faces with a greater score are drawn, 0 to 1 (default: the checkpoint's, 0.5 for"
+        " those that name none; with --predictions all)",
     )
     look = parser.add_argument_group("look")
     look.add_argument(
@@ -212,7 +214,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="side of each face's texture (default %(default)s); smaller where a picture has so"
         " many faces that together they would be wider than 8192",
     )
-    add_model_arguments(parser, checkpoint_required=False)
+    add_model_arguments(parser)
     return parser
 
 
@@ -316,15 +318,11 @@ def _check_looks(args: argparse.Namespace) -> None:
         raise InputError(f"--opacity {args.opacity}: must be between 0 and 1")
     if not 1 <= args.texture_size <= 4096:
         raise InputError(f"--texture_size {args.texture_size}: must be between 1 and 4096")
-    threshold = args.score_threshold
-    if threshold is not None and not 0 <= threshold <= 1:
-        raise InputError(f"--score_threshold {threshold}: must be between 0 and 1")
+    check_score_threshold(args.score_threshold)
     if args.predictions is not None:
         refuse_model_arguments(args, "--predictions")
-    elif args.checkpoint is None:
-        raise InputError("--checkpoint, --predictions: give one of them")
-    if args.checkpoint is not None and not args.images:
-        raise InputError("IMAGE: give pictures, or folders of some, for --checkpoint to look at")
+    elif not args.images:
+        raise InputError("IMAGE: give pictures, or folders of some, to find faces in")
 
 
 Source = Callable[[Path, np.ndarray], ImageFaces]
@@ -368,8 +366,7 @@ def _faces_of_model(
     args: argparse.Namespace, camera: np.ndarray | None
 ) -> tuple[list[Path], Source]:
     images = find_images(args.images)
-    threshold = _DEFAULT_SCORE_THRESHOLD if args.score_threshold is None else args.score_threshold
-    detector = load_detector(args, score_threshold=threshold)
+    detector = load_detector(args, score_threshold=args.score_threshold)
 
     def find(image: Path, picture: np.ndarray) -> ImageFaces:
         return ImageFaces(image, detector.predict(picture, camera), detector.references)
@@ -393,7 +390,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     products = parse_products(args.products)
     camera = None if args.intrinsics is None else parse_intrinsics(args.intrinsics)
     _check_looks(args)
-    output = Path(args.output_path)
+    output = output_folder(args)
     check_output_folder(output)
     if args.predictions is not None:
         images, find = _faces_of_predictions(args, camera)

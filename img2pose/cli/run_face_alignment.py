@@ -28,6 +28,7 @@ from img2pose.cli.input_pictures import (
     read_image_list,
 )
 from img2pose.cli.model_arguments import add_model_arguments
+from img2pose.cli.output_folders import add_output_argument, earlier_results, output_folder
 from img2pose.cli.parsers import command_parser, print_results
 from img2pose.cli.result_names import unique_stems
 from img2pose.detections import FaceDetections
@@ -66,6 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
         f" --images_path, and {ALIGNMENTS_FILE}: for each picture its path, size, camera and faces"
         " with score, box, pose, file of the crop, template, and the 3x3 matrices from pixels of"
         " the picture (upright) to those of the crop and back; --json prints these too.",
+        "--images_path photos",
         "--images_path photos --output_path aligned --checkpoint best.pth --face_size 112",
         "--images_path photos --output_path squares --checkpoint best.pth --preset deca",
     )
@@ -78,7 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--image_list", metavar="FILE", help="text file with the path of a picture a line"
     )
-    parser.add_argument("--output_path", required=True, help="folder for the results")
+    add_output_argument(parser)
     add_skip_unreadable_argument(parser)
     crops = parser.add_argument_group("crops")
     crops.add_argument(
@@ -231,7 +233,7 @@ def find_pictures(args: argparse.Namespace, output: Path) -> tuple[list[Path], P
     if root is None:
         raise InputError("--images_path, --image_list: give pictures")
     if root.is_dir():
-        return pictures_below(root, output), root
+        return pictures_below(root, [output, *earlier_results()]), root
     if not root.is_file():
         raise InputError(f"{root}: no such image; check the path")
     return [root], None
@@ -283,7 +285,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     style = crop_style(args)
     if args.max_faces < 1 and args.max_faces != -1:
         raise InputError(f"--max_faces {args.max_faces}: must be at least 1, or -1 for all")
-    output = Path(args.output_path)
+    output = output_folder(args)
     images, root = find_pictures(args, output)
     check_output_folder(output)
     depth = {} if args.depth is None else {"depth": args.depth}

@@ -76,13 +76,19 @@ def build_parser() -> argparse.ArgumentParser:
         " stopped goes on when the same command is given again, and its results are those of a run"
         " that was not. A camera or stream is recorded, without sound, until Ctrl-C, --max_frames"
         " or its end. Needs PyAV: pip install '.[video]'.",
+        "party.mp4",
         "party.mp4 --checkpoint best.pth --output_path out --track --smooth --batch_size 8",
         "0 --checkpoint best.pth --output_path out --max_frames 900 --draw overlay",
     )
     parser.add_argument(
         "source", metavar="VIDEO", help="file, URL of a stream, or number of a camera (0 is first)"
     )
-    parser.add_argument("--output_path", required=True, help="folder for the results")
+    parser.add_argument(
+        "--output_path",
+        default="img2pose_out",
+        help="folder for the results (default %(default)s); what is there of another source or"
+        " with other settings is not overwritten without --overwrite",
+    )
     parser.add_argument(
         "--overwrite",
         action="store_true",

@@ -19,6 +19,7 @@ from img2pose.inference.given_pictures import DecodedPicture
 from img2pose.inference.picture_detector import PictureDetector, detections_in
 from img2pose.models.detection_settings import DetectionSettings
 from img2pose.models.img2pose import Img2Pose
+from img2pose.models.shipped import shipped_checkpoint
 from img2pose.models.weights import load_model
 from img2pose.references import PoseReferences
 
@@ -55,7 +56,7 @@ class Detector(PictureDetector[_Prepared]):
     def __init__(
         self,
         model: Img2Pose,
-        score_threshold: float = 0.5,
+        score_threshold: float | None = None,
         *,
         nms_threshold: float | None = None,
         max_detections: int | None = None,
@@ -74,6 +75,8 @@ class Detector(PictureDetector[_Prepared]):
         )
         if precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}: {precision!r}")
+        if score_threshold is None:
+            score_threshold = config.face_score_threshold
         self.model = model.eval()
         self.precision = precision
         self.settings = DetectionSettings(
@@ -87,9 +90,9 @@ class Detector(PictureDetector[_Prepared]):
     @classmethod
     def from_checkpoint(
         cls,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | None = None,
         device: str | torch.device | None = None,
-        score_threshold: float = 0.5,
+        score_threshold: float | None = None,
         *,
         nms_threshold: float | None = None,
         max_detections: int | None = None,
@@ -102,9 +105,10 @@ class Detector(PictureDetector[_Prepared]):
         """Loads a model.
 
         Args:
-            path: Checkpoint.
+            path: Checkpoint; None: the one that comes with the package (`shipped_checkpoint`).
             device: A CUDA GPU where there is one, if None.
-            score_threshold: Faces with a greater score are returned.
+            score_threshold: Faces with a greater score are returned; None: above the checkpoint's
+                `face_score_threshold` (0.5 unless it was trained or made with another).
             nms_threshold: IoU of boxes above which the face with the lower score is dropped; None:
                 the checkpoint's (0.5 as published).
             max_detections: Most faces a picture; None: the checkpoint's (1000 as published).
@@ -123,11 +127,15 @@ class Detector(PictureDetector[_Prepared]):
                 is out of range.
             ValueError: There is no such precision.
         """
+        if path is None:
+            path = shipped_checkpoint()
         chosen = choose_device(None if device is None else str(device))
         overrides |= _model_settings(
             nms_threshold, max_detections, bbox_x_factor, bbox_y_factor, expand_forehead
         )
-        model = load_model(path, device=chosen, score_threshold=score_threshold, **overrides)
+        if score_threshold is not None:
+            overrides["score_threshold"] = score_threshold
+        model = load_model(path, device=chosen, **overrides)
         return cls(model, score_threshold, precision=precision)
 
     @property

@@ -50,7 +50,8 @@ class OnnxDetector(PictureDetector[_Prepared]):
 
     Args:
         path: File that `scripts/export_onnx.py` wrote.
-        score_threshold: Faces with a greater score are returned.
+        score_threshold: Faces with a greater score are returned; None: above the model's
+            `face_score_threshold`.
         nms_threshold: IoU of boxes above which the face with the lower score is dropped; None: the
             model's.
         max_detections: Most faces a picture; None: the model's.
@@ -75,7 +76,7 @@ class OnnxDetector(PictureDetector[_Prepared]):
     def __init__(
         self,
         path: str | os.PathLike[str],
-        score_threshold: float = 0.5,
+        score_threshold: float | None = None,
         *,
         nms_threshold: float | None = None,
         max_detections: int | None = None,
@@ -104,6 +105,8 @@ class OnnxDetector(PictureDetector[_Prepared]):
         # A configuration checks its values.
         wanted: dict[str, Any] = {k: value for k, value in given.items() if value is not None}
         config = replace(self.metadata.config, **wanted)
+        if score_threshold is None:
+            score_threshold = config.face_score_threshold
         self.settings = DetectionSettings(
             score_threshold,
             config.nms_threshold,

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from img2pose.config import ModelConfig, config_from_mapping
 from img2pose.errors import InputError
+from img2pose.models.compact import compact_state, restored_state
 from img2pose.models.img2pose import Img2Pose
 from img2pose.references import PoseReferences
 from img2pose.types import PoseStats
@@ -29,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 FORMAT = "img2pose-torch"
 FORMAT_VERSION = 1
+# Of files with weights in fewer bytes, which releases before them cannot read.
+COMPACT_VERSION = 2
 # Of what does not fit; weights of another depth have hundreds of such.
 _FAULTS_NAMED = 3
 # PoseReferences.sha256 of the published project's points.
@@ -57,6 +60,26 @@ def pack_model(model: Img2Pose) -> dict[str, Any]:
         "points_5": torch.tensor(model.references.points_5),
         "references_sha256": model.references.sha256,
     }
+
+
+def pack_compact_model(model: Img2Pose, weights: str, source_sha256: str) -> dict[str, Any]:
+    """The same in fewer bytes, for inference and as a start of training.
+
+    Args:
+        model: The model.
+        weights: How large weights are stored; see `compact_state`.
+        source_sha256: Hash of the checkpoint that it comes from.
+
+    Raises:
+        InputError: A weight is beyond float16's range.
+        ValueError: Weights of another type are asked for.
+    """
+    content = pack_model(model)
+    content["format_version"] = COMPACT_VERSION
+    content["weights"] = weights
+    content["source_sha256"] = source_sha256
+    content["model"], content["scales"] = compact_state(content["model"], weights)
+    return content
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -138,10 +161,10 @@ def _unpack(
     references: PoseReferences | None,
     overrides: Mapping[str, Any],
 ) -> Img2Pose:
-    if content.get("format_version") != FORMAT_VERSION:
+    if content.get("format_version") not in (FORMAT_VERSION, COMPACT_VERSION):
         raise InputError(
             f"{path}: format version {content.get('format_version')!r}, but this release reads"
-            f" {FORMAT_VERSION}; update img2pose-torch"
+            f" {FORMAT_VERSION} and {COMPACT_VERSION}; update img2pose-torch"
         )
     try:
         config = config_from_mapping(
@@ -155,6 +178,8 @@ def _unpack(
             download_backbone=False,
         )
         state = content["model"]
+        if content["format_version"] == COMPACT_VERSION:
+            state = restored_state(state, content["scales"], path)
         if stored.sha256 != content["references_sha256"]:
             raise InputError(f"{path}: its reference points are damaged; use another copy")
         _load_state(model, state, path)
@@ -206,8 +231,8 @@ def load_model(
     """Loads our checkpoints and the published weights, ready for evaluation.
 
     Args:
-        path: A checkpoint of `train.py`, or published weights (with or without `module.`, with
-            torchvision's names of 2021 or of today, with or without optimizer).
+        path: A checkpoint of `train.py`, whole or compact, or published weights (with or without
+            `module.`, with torchvision's names of 2021 or of today, with or without optimizer).
         pose_stats: Needed with published weights, which do not carry them.
         references: Other reference points than the checkpoint's; the project's own are the
             default for published weights, whose boxes then differ slightly.

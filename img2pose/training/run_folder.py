@@ -38,6 +38,8 @@ NEUTRAL_FIELDS = (
     "keep_every_epochs",
     "data.workers",
     "data.unreadable_records",
+    # What is done with a model later; a run's own figures are at fixed thresholds.
+    "model.face_score_threshold",
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import signal
@@ -463,3 +464,14 @@ def test_an_interrupt_keeps_what_is_done_and_the_next_run_goes_on(dataset: Path)
     assert run(*flags) == 0
     assert calls() == 24
     assert len(read_annotation_list("out/photos.txt")) == 24
+
+
+def test_the_shipped_checkpoint_labels_where_none_is_named(
+    dataset: Path, shipped_stand_in: Path
+) -> None:
+    write_list("a.png")
+    assert run("--detector", "img2pose") == 0
+    model = json.loads(Path("out/settings.json").read_text())["options"]["model_path"]
+    digest = hashlib.sha256(shipped_stand_in.read_bytes()).hexdigest()
+    assert model == f"{shipped_stand_in.name} sha256:{digest[:8]}"
+    assert labels("a.png").label_source.startswith(f"img2pose {model}")

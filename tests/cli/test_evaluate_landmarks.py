@@ -26,9 +26,10 @@ from img2pose.evaluation.pictures import ListedPictures
 from img2pose.evaluation.sheets import prediction_sheet
 from img2pose.geometry import image_intrinsics, project_points
 from img2pose.inference.detector import Detector
-from img2pose.models.img2pose import Img2Pose
+from img2pose.models.img2pose import Img2Pose, build_model
 from img2pose.models.weights import pack_model
 from img2pose.references import PoseReferences
+from tests.settings import PUBLISHED_STATS, SMALL_MODEL
 
 SIZE_HW = (60, 80)
 ROOT = Path(__file__).resolve().parents[2]
@@ -250,3 +251,21 @@ def test_the_scripts_run(folder: Path) -> None:
         )
         assert done.returncode == 0, done.stderr
         assert "--checkpoint" in done.stdout
+
+
+def test_the_threshold_is_the_checkpoints(folder: Path, references: PoseReferences) -> None:
+    torch.manual_seed(0)
+    settings = SMALL_MODEL | {"face_score_threshold": 0.3}
+    model = build_model(pose_stats=PUBLISHED_STATS, references=references, **settings)
+    torch.save(pack_model(model), "model.pth")
+    assert main([*FLAGS, *LIST]) == 0
+    own = json.loads(Path("out/summary.json").read_text())["figures"]
+    assert own["score_threshold"] == 0.3
+    assert main([*FLAGS, *LIST, "--score_threshold", "0.3"]) == 0
+    assert json.loads(Path("out/summary.json").read_text())["figures"] == own
+
+
+def test_the_model_has_to_be_named(shipped_stand_in: Path) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([*LIST, "--output_path", "out"])
+    assert stop.value.code == 2

@@ -13,6 +13,7 @@ from PIL import Image
 from img2pose.cli.predict import drawing_paths, main
 from img2pose.geometry import image_intrinsics, pose_to_euler
 from img2pose.inference.detector import Detector
+from img2pose.models import shipped
 from img2pose.models.img2pose import Img2Pose
 from img2pose.models.weights import pack_model
 from img2pose.references import PoseReferences
@@ -148,5 +149,40 @@ def test_bad_input_is_named_in_one_line_and_leaves_nothing(
 
 def test_wrong_usage_exits_with_2() -> None:
     with pytest.raises(SystemExit) as stop:
-        main(["a.jpg"])
+        main([])
     assert stop.value.code == 2
+
+
+def test_a_picture_is_enough(
+    tmp_path: Path,
+    shipped_stand_in: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_picture(tmp_path / "a.png")
+    assert main(["a.png"]) == 0
+    assert f"results: {Path('img2pose_out/predictions.json')}" in capsys.readouterr().out
+    (entry,) = json.loads(Path("img2pose_out/predictions.json").read_text())
+    # Above the checkpoint's own threshold, of 0.1.
+    found = Detector.from_checkpoint(shipped_stand_in, score_threshold=0.1).predict("a.png")
+    assert len(entry["faces"]) == len(found) > 0
+    assert any(face["score"] < 0.5 for face in entry["faces"])
+    before = Path("img2pose_out/predictions.json").read_bytes()
+    write_picture(tmp_path / "a.png", (90, 50), seed=1)
+    assert main(["a.png", "--json"]) == 0
+    results = json.loads(capsys.readouterr().out)["results"]
+    assert Path(results) == Path("img2pose_out_2/predictions.json")
+    assert Path("img2pose_out/predictions.json").read_bytes() == before
+
+
+def test_without_a_shipped_checkpoint_one_has_to_be_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(shipped, "WEIGHTS_FOLDER", tmp_path)
+    write_picture(tmp_path / "a.png")
+    assert main(["a.png"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "give a checkpoint (--checkpoint)" in error
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]

@@ -239,3 +239,8 @@ def test_bad_input_is_named_in_one_line_and_leaves_nothing(
 def test_a_checkpoint_needs_pictures(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--checkpoint", "model.pth", "--output_path", "out"]) == 2
     assert "IMAGE" in capsys.readouterr().err
+
+
+def test_a_picture_is_enough(folder: Path, shipped_stand_in: Path) -> None:
+    assert main(["in/a.png"]) == 0
+    assert [path.name for path in Path("img2pose_out").iterdir()] == ["a_overlay.png"]

@@ -327,3 +327,16 @@ def test_bad_input_is_named_in_one_line_and_leaves_nothing(
     assert error.count("\n") == 1
     assert named in error
     assert sorted(folder.rglob("*")) == before
+
+
+def test_pictures_are_enough_and_crops_of_before_are_none(
+    folder: Path, shipped_stand_in: Path
+) -> None:
+    write_picture(folder / "a.png")
+    for out in ("img2pose_out", "img2pose_out_2"):
+        assert main(["--images_path", ".", "--max_faces", "2"]) == 0
+        (entry,) = entries(out)
+        assert entry["image"] == "a.png" and entry["faces"]
+    # What lies there can be asked for.
+    assert main(["--images_path", "img2pose_out", "--max_faces", "1"]) == 0
+    assert len(entries("img2pose_out_3")) == 2
