@@ -41,11 +41,6 @@ _FIGURES = (
     ("landmark_error_of_truth_mean", "  the same for the true pose of a rigid head", "{:.3f}"),
 )
 
-_EXPECT = """\
-What to expect: minutes of training on drawn pictures teach where clear faces are and how they are
-turned, roughly. Small, hidden and turned faces are missed first, and ears, hands and folds of cloth
-found in their place; on photographs both are more frequent. More pictures and epochs help most."""
-
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line's flags."""
@@ -65,7 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="folder for all that is made (default %(default)s)",
     )
     parser.add_argument(
-        "--count", type=int, default=1800, help="pictures to train on (default %(default)s)"
+        "--count", type=int, default=1400, help="pictures to train on (default %(default)s)"
     )
     parser.add_argument(
         "--held_out", type=int, default=100, help="pictures to judge on (default %(default)s)"
@@ -173,10 +168,23 @@ def _places(demo: Demo) -> list[tuple[str, str]]:
     ]
 
 
+def _epochs(settings: DemoSettings) -> int:
+    return settings.epochs or read_config(TrainConfig, settings.config).optim.epochs
+
+
+def _expectation(demo: Demo) -> str:
+    settings, report = demo.settings, demo.folder.evaluation / "report.html"
+    return (
+        f"What to expect: this model has seen {settings.count} drawn pictures,"
+        f" {_epochs(settings)} times each, and no photograph.\nIt shows the way and is not made for"
+        f" use. {report} has its figures by size and turn of the\nfaces, and its worst mistakes;"
+        " README.md has trainings of half an hour and more, with what they reach on photographs."
+    )
+
+
 def next_commands(folder: DemoFolder, settings: DemoSettings) -> list[tuple[str, str]]:
     """What to do after the demo: a sentence and a command each."""
     best = str(folder.training.best)
-    epochs = settings.epochs or read_config(TrainConfig, settings.config).optim.epochs
     return [
         (
             "Faces in photographs of your own (a folder or files):",
@@ -204,7 +212,7 @@ def next_commands(folder: DemoFolder, settings: DemoSettings) -> list[tuple[str,
             command_line(
                 "train.py",
                 ["--config", settings.config, "--train_source", str(folder.store)]
-                + ["--pretrained_path", best, "--epochs", str(4 * epochs)]
+                + ["--pretrained_path", best, "--epochs", str(4 * _epochs(settings))]
                 + ["--workspace", str(folder.path), "--prefix", "longer"],
             ),
         ),
@@ -222,7 +230,7 @@ def _text(demo: Demo, figures: Mapping[str, Any], seconds: float) -> str:
             f" {figures['faces']} faces (scores above {figures['score_threshold']:g} count):",
             _figures_text(figures),
             "",
-            _EXPECT,
+            _expectation(demo),
             "",
             "Time:",
             _times_text(demo.records, seconds),

@@ -22,7 +22,7 @@ from img2pose.training.run_folder import RunFolder
 TRAIN_SEED, HELD_OUT_SEED = 1, 2
 SHOWN_PICTURES = 4
 LOOKS = (
-    *("--size", "224", "--negatives", "0.08", "--crowds", "0", "--groups", "0.25"),
+    *("--size", "224", "--negatives", "0.08", "--crowds", "0", "--groups", "0.2"),
     *("--pairs", "0.45", "--pose_spread", "0.6", "--min_face", "20"),
 )
 """What the pictures are like: faces as large, and turned as little, as a short training needs."""
