@@ -176,9 +176,11 @@ def _expectation(demo: Demo) -> str:
     settings, report = demo.settings, demo.folder.evaluation / "report.html"
     return (
         f"What to expect: this model has seen {settings.count} drawn pictures,"
-        f" {_epochs(settings)} times each, and no photograph.\nIt shows the way and is not made for"
-        f" use. {report} has its figures by size and turn of the\nfaces, and its worst mistakes;"
-        " README.md has trainings of half an hour and more, with what they reach on photographs."
+        f" {_epochs(settings)} times each, and no photograph. Their faces, and\nthose it is judged"
+        " by, are larger, turned less and hidden less than make_synthetic_dataset.py draws them by"
+        f"\ndefault. It shows the way and is not made for use. {report} has figures"
+        " by size and turn of\nthe faces and the worst mistakes; README.md has trainings of half an"
+        " hour and more, and what they reach on photographs."
     )
 
 

@@ -22,10 +22,10 @@ from img2pose.training.run_folder import RunFolder
 TRAIN_SEED, HELD_OUT_SEED = 1, 2
 SHOWN_PICTURES = 4
 LOOKS = (
-    *("--size", "224", "--negatives", "0.08", "--crowds", "0", "--groups", "0.2"),
-    *("--pairs", "0.45", "--pose_spread", "0.6", "--min_face", "20"),
+    *("--size", "224", "--negatives", "0.08", "--crowds", "0", "--groups", "0.15"),
+    *("--pairs", "0.45", "--pose_spread", "0.5", "--min_face", "20", "--min_visible", "0.5"),
 )
-"""What the pictures are like: faces as large, and turned as little, as a short training needs."""
+"""What the pictures are like: faces larger, turned less and hidden less than by default."""
 
 
 class StepError(Exception):
