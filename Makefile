@@ -7,7 +7,10 @@ PYTEST := OMP_NUM_THREADS=1 $(RUN)/python -m pytest --numprocesses auto --maxpro
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install test test-full lint format docs clean
+# More or less of it: make demo DEMO_FLAGS='--count 800 --epochs 2 --output_path out/small_demo'
+DEMO_FLAGS ?=
+
+.PHONY: help install demo test test-full lint format docs clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +21,9 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 install: $(STAMP) ## Make .venv with the package and its tools
+
+demo: $(STAMP) ## Draw faces, train on them, judge the model, show it (less than 12 minutes on two cores)
+	$(RUN)/python scripts/demo.py $(DEMO_FLAGS)
 
 test: $(STAMP) ## Run the tests (less than 10 minutes on two cores)
 	$(PYTEST)

@@ -36,6 +36,11 @@ class Command:
 COMMANDS = tuple(
     Command(tuple(words.split()), script, summary)
     for words, script, summary in (
+        (
+            "demo",
+            "scripts/demo.py",
+            "make faces, train on them, judge the model, draw what it finds",
+        ),
         ("predict", "scripts/predict.py", "find faces and their poses in pictures"),
         ("align", "scripts/run_face_alignment.py", "cut faces out, upright and equally large"),
         ("video", "scripts/run_video.py", "find and follow the faces of a video or camera"),

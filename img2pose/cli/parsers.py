@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from img2pose.cli.commands import program_name
+
+_kept: ContextVar[list[Mapping[str, Any]] | None] = ContextVar("kept_results", default=None)
 
 
 class LinesKept(argparse.HelpFormatter):
@@ -58,6 +62,21 @@ def add_json_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+@contextmanager
+def results_kept() -> Iterator[list[Mapping[str, Any]]]:
+    """Within, what commands print is also kept, for a command that calls others.
+
+    Yields:
+        The results of each call of `print_results`, in their order.
+    """
+    kept: list[Mapping[str, Any]] = []
+    token = _kept.set(kept)
+    try:
+        yield kept
+    finally:
+        _kept.reset(token)
+
+
 def print_results(
     args: argparse.Namespace, results: Mapping[str, Any], text: str | None = None
 ) -> None:
@@ -68,6 +87,9 @@ def print_results(
         results: Plain values by name.
         text: For people; by default a line `name: value` for each result.
     """
+    kept = _kept.get()
+    if kept is not None:
+        kept.append(results)
     if args.json:
         print(json.dumps(results, allow_nan=False))
     elif text is None:

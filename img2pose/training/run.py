@@ -395,8 +395,10 @@ class Run:
                 is_best = trainer.early_stop.is_better(figure)
             trainer.end_epoch(figure)
             every = self.config.keep_every_epochs
+            # Without validation the last is the best; a run that is done writes it no second time.
+            becomes_best = is_best or (self.validation is None and epoch == epochs)
             self.save(
-                *([self.folder.best] if is_best else []),
+                *([self.folder.best] if becomes_best else []),
                 *([self.folder.of_epoch(epoch)] if every and epoch % every == 0 else []),
                 # The last: a run killed before it does this epoch's validation again.
                 self.folder.last,
@@ -409,7 +411,7 @@ class Run:
                 trainer.early_stop.without_improvement,
                 self.config.monitor,
             )
-        if self.validation is None or not self.folder.best.exists():
+        if not self.folder.best.exists():
             self.save(self.folder.best)
 
     def _train_epoch(self, log: RunLog | None, stop: StopRequest) -> bool:

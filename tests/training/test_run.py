@@ -539,3 +539,19 @@ def test_a_lost_best_checkpoint_is_made_again(face_dataset: Path, tmp_path: Path
     best = train(config)
     best.unlink()
     assert train(config, resume_path=str(tmp_path / "run" / "last.pth")).exists()
+
+
+def test_a_run_that_is_done_leaves_its_checkpoint_as_it_is(
+    face_dataset: Path, tmp_path: Path
+) -> None:
+    """Evaluations know a checkpoint by its bytes."""
+    settings = {"optim.epochs": 1, "data.val_source": ""}
+    best = train(small_run(face_dataset, tmp_path, **settings))
+    content = best.read_bytes()
+    assert train(small_run(face_dataset, tmp_path, **settings)) == best
+    assert best.read_bytes() == content
+    assert load_training_state(best).epoch == 1
+    # Without validation, the last is the best.
+    longer = small_run(face_dataset, tmp_path, **settings | {"optim.epochs": 2})
+    train(longer, resume_path=str(tmp_path / "run" / "last.pth"))
+    assert load_training_state(best).epoch == 2
