@@ -7,7 +7,7 @@ PYTEST := OMP_NUM_THREADS=1 $(RUN)/python -m pytest --numprocesses auto --maxpro
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install test test-full lint format clean
+.PHONY: help install test test-full notebooks lint format clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ test: $(STAMP) ## Run the tests (less than 10 minutes on two cores)
 
 test-full: $(STAMP) ## Run all tests, slow ones too
 	$(PYTEST) -m ''
+
+notebooks: $(STAMP) ## Run the notebooks and store what they show
+	OMP_NUM_THREADS=1 $(RUN)/python -m tests.notebooks.renew
 
 lint: $(STAMP) ## Check style (ruff) and types (mypy)
 	$(RUN)/ruff check .
