@@ -8,9 +8,9 @@ import tempfile
 from pathlib import Path
 
 import nbformat
-from jupyter_client import AsyncKernelManager as KernelManager
 from nbclient import NotebookClient
 from nbformat import NotebookNode
+from traitlets.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "notebooks"
@@ -48,11 +48,12 @@ def executed(path: Path) -> NotebookNode:
         left_out = (OWN_DATA, "MPLBACKEND")
         environment = {key: value for key, value in os.environ.items() if key not in left_out}
         environment |= {"PYTHONPATH": str(ROOT), "IPYTHONDIR": settings}
-        # Sockets of files, which nobody else can listen to, rather than ports.
-        manager = KernelManager(kernel_name="python3", transport="ipc")
         client = NotebookClient(
             notebook,
-            manager,
+            # Sockets of files, which nobody else can listen to, rather than ports.
+            config=Config({"KernelManager": {"transport": "ipc", "ip": f"{settings}/kernel"}}),
+            kernel_name="python3",
+            startup_timeout=_CELL_SECONDS,
             timeout=_CELL_SECONDS,
             record_timing=False,
             coalesce_streams=True,
