@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Callable
 
 import numpy as np
 import pytest
-from IPython.utils.capture import capture_output
+from IPython.core.formatters import DisplayFormatter
 from PIL import Image
 
 from img2pose.evaluation.report import Case, Plot, Table
@@ -26,17 +27,25 @@ def gray(height: int, width: int, level: int = 90) -> np.ndarray:
     return np.full((height, width, 3), level, np.uint8)
 
 
-def shown(show: object, *args: object, **kwargs: object) -> list[tuple[dict, dict]]:
-    with capture_output(stdout=False, stderr=False) as captured:
-        show(*args, **kwargs)  # type: ignore[operator]
-    return [(output.data, output.metadata) for output in captured.outputs]
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[tuple[dict, dict]]]:
+    """What a notebook keeps of what is shown: data and metadata by their kinds."""
+
+    def call(show: Callable[..., None], *args: object, **kwargs: object) -> list[tuple[dict, dict]]:
+        displayed: list[object] = []
+        with monkeypatch.context() as patch:
+            patch.setattr("IPython.display.display", displayed.append)
+            show(*args, **kwargs)
+        return [DisplayFormatter().format(one) for one in displayed]
+
+    return call
 
 
 def decoded(data: dict) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(data["image/jpeg"]))))
 
 
-def test_pictures_stand_in_rows_of_equal_height() -> None:
+def test_pictures_stand_in_rows_of_equal_height(shown: Callable[..., list]) -> None:
     pictures = [gray(50, 100), gray(200, 200, 0), gray(20, 20, 200)]
     ((data, metadata),) = shown(show_pictures, pictures, alt="three", columns=2, height=100)
     picture = decoded(data)
@@ -47,23 +56,23 @@ def test_pictures_stand_in_rows_of_equal_height() -> None:
     assert (picture[:100, 202:204] > 240).all()
 
 
-def test_captions_are_one_each() -> None:
+def test_captions_are_one_each(shown: Callable[..., list]) -> None:
     ((data, _),) = shown(show_pictures, [gray(90, 90)], ["a head"], height=90)
-    assert (decoded(data)[:8, :8, 0] > 200).all()
+    assert decoded(data)[:12, :60, 0].mean() > 150
     with pytest.raises(ValueError, match="zip"):
         show_pictures([gray(9, 9)], ["one", "two"])
     with pytest.raises(ValueError, match="no pictures"):
         show_pictures([])
 
 
-def test_a_large_picture_is_reduced() -> None:
+def test_a_large_picture_is_reduced(shown: Callable[..., list]) -> None:
     ((data, _),) = shown(show_picture, gray(1200, 1600), longest_side=640)
     assert decoded(data).shape == (480, 640, 3)
     ((data, _),) = shown(show_picture, gray(30, 40))
     assert decoded(data).shape == (30, 40, 3)
 
 
-def test_tables_plots_and_cases() -> None:
+def test_tables_plots_and_cases(shown: Callable[..., list]) -> None:
     table = Table("", ("a", "b"), [[1, 2.5]])
     ((data, _),) = shown(show_table, table)
     assert data["text/markdown"] == table.markdown()

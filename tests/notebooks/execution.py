@@ -16,9 +16,11 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "notebooks"
 PATHS = sorted(FOLDER.glob("*.ipynb"))
 # What a reader may set to see other data; the committed outputs are of what is made.
-OWN_DATA = "IMG2POSE_DATASET"
+OWN_DATA = ("IMG2POSE_DATASET", "IMG2POSE_OUTPUT")
 # Long, for machines that do much else meanwhile.
 _CELL_SECONDS = 1200
+CHECKPOINT = "IMG2POSE_CHECKPOINT"
+OF_THE_PACKAGE = "of the package"
 
 
 def read(path: Path) -> NotebookNode:
@@ -45,7 +47,7 @@ def executed(path: Path) -> NotebookNode:
     notebook = read(path)
     with tempfile.TemporaryDirectory() as settings:
         # Nobody's own start-up files of IPython, and the backend for plots that kernels choose.
-        left_out = (OWN_DATA, "MPLBACKEND")
+        left_out = (*OWN_DATA, "MPLBACKEND")
         environment = {key: value for key, value in os.environ.items() if key not in left_out}
         environment |= {"PYTHONPATH": str(ROOT), "IPYTHONDIR": settings}
         client = NotebookClient(
@@ -77,8 +79,23 @@ def cleaned(notebook: NotebookNode) -> NotebookNode:
         {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
             "language_info": {"name": "python"},
-            # Tells whether the outputs are those of the cells as they now are.
-            "img2pose": {"sources_sha256": sources_sha256(notebook)},
+            # Tells whether the outputs are those of the cells as they now are, and of which model.
+            "img2pose": {
+                "sources_sha256": sources_sha256(notebook),
+                "checkpoint": _checkpoint_name(notebook),
+            },
         }
     )
     return notebook
+
+
+def needs_model(notebook: NotebookNode) -> bool:
+    """Whether a checkpoint is loaded."""
+    return any(CHECKPOINT in cell.source for cell in notebook.cells)
+
+
+def _checkpoint_name(notebook: NotebookNode) -> str | None:
+    if not needs_model(notebook):
+        return None
+    given = os.environ.get(CHECKPOINT)
+    return Path(given).name if given else OF_THE_PACKAGE

@@ -12,10 +12,19 @@ import pytest
 from nbformat import NotebookNode
 
 from img2pose import Detector, InputError
-from tests.notebooks.execution import FOLDER, PATHS, ROOT, executed, read, sources_sha256
+from tests.notebooks.execution import (
+    CHECKPOINT,
+    FOLDER,
+    OF_THE_PACKAGE,
+    PATHS,
+    ROOT,
+    executed,
+    needs_model,
+    read,
+    sources_sha256,
+)
 
 NAMES = [path.stem for path in PATHS]
-WITHOUT_A_MODEL = {"pose_conventions"}
 RENEW = "run python -m tests.notebooks.renew and commit what it writes"
 ABSOLUTE_PATH = re.compile(r"(?<![\w./>-])/(?:home|root|work|tmp|usr|var|mnt|Users|opt)/|[A-Z]:\\")
 
@@ -37,14 +46,15 @@ def texts_of(notebook: NotebookNode) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def checkpoint() -> None:
-    """Skips without weights: `IMG2POSE_CHECKPOINT`, else those that come with the package."""
-    if os.environ.get("IMG2POSE_CHECKPOINT"):
-        return
+def checkpoint() -> str:
+    """Which model runs: `IMG2POSE_CHECKPOINT`, else the package's; without either, a skip."""
+    if given := os.environ.get(CHECKPOINT):
+        return Path(given).name
     try:
         Detector.from_checkpoint()  # type: ignore[call-arg]
     except (TypeError, InputError):
-        pytest.skip("no checkpoint comes with the package; set IMG2POSE_CHECKPOINT")
+        pytest.skip(f"no checkpoint comes with the package; set {CHECKPOINT}")
+    return OF_THE_PACKAGE
 
 
 def test_all_notebooks_are_there() -> None:
@@ -57,14 +67,21 @@ def test_all_notebooks_are_there() -> None:
     }
 
 
+def kinds_of(notebook: NotebookNode) -> list[list[str]]:
+    return [[out.output_type for out in cell.get("outputs", [])] for cell in notebook.cells]
+
+
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", NAMES)
 def test_it_runs(name: str, request: pytest.FixtureRequest) -> None:
-    if name not in WITHOUT_A_MODEL:
-        request.getfixturevalue("checkpoint")
-    committed, again = read(FOLDER / f"{name}.ipynb"), executed(FOLDER / f"{name}.ipynb")
-    kinds = [[out.output_type for out in cell.get("outputs", [])] for cell in committed.cells]
-    assert kinds == [[out.output_type for out in cell.get("outputs", [])] for cell in again.cells]
+    path = FOLDER / f"{name}.ipynb"
+    committed = read(path)
+    if needs_model(committed):
+        # What a reader sees is what comes with the package.
+        model = request.getfixturevalue("checkpoint")
+        if model == OF_THE_PACKAGE:
+            assert committed.metadata.img2pose.checkpoint == OF_THE_PACKAGE, RENEW
+    assert kinds_of(committed) == kinds_of(executed(path))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -18,7 +18,6 @@ from img2pose.data.synthetic.figures import Wardrobe
 from img2pose.data.synthetic.layout import draw_layout
 from img2pose.data.synthetic.pictures import SyntheticPicture, make_picture
 from img2pose.data.synthetic.settings import SyntheticSettings
-from img2pose.detections import FaceDetections
 from img2pose.files import write_text
 from img2pose.geometry import matrix_to_rotvec, pose_to_euler, rotvec_to_matrix
 from img2pose.images import write_picture
@@ -32,7 +31,9 @@ _BIWI_FACES = (0.2, 0.4)
 _YAW_BANDS_DEG = ((0, 30), (30, 60), (60, 85))
 _MOST_PITCH_DEG = 35.0
 _MOST_ROLL_DEG = 30.0
-_FRAMES_EACH = 5
+_FRAMES_EACH = 3
+# Of a reference unit, on an average head (pose_references/README.md).
+_UNIT_MM = 105.9
 
 
 def make_portraits(
@@ -104,9 +105,9 @@ def write_aflw2000(folder: Path, count: int, seed: int = 0) -> list[str]:
 
 
 def write_biwi(folder: Path, count: int, seed: int = 0) -> list[str]:
-    """Writes `NN/frame_XXXXX_rgb.png` and `..._pose.txt` as BIWI has them, five frames a folder.
+    """Writes `NN/frame_XXXXX_rgb.png` and `..._pose.txt` as BIWI has them, three frames a folder.
 
-    Rotations are exact, positions in millimetres of an average adult. Each frame shows somebody
+    Rotations are exact, positions in millimetres, of an average head. Each frame shows somebody
     else, unlike the real set's, and depth is not written.
 
     Args:
@@ -122,8 +123,7 @@ def write_biwi(folder: Path, count: int, seed: int = 0) -> list[str]:
         name = f"{1 + number // _FRAMES_EACH:02d}/frame_{3 + number % _FRAMES_EACH:05d}"
         (face,) = picture.faces
         write_picture(folder / biwi.image_name(name), picture.pixels)
-        position_m = FaceDetections.from_poses(face.pose[None], BIWI_SIZE_HW).translations_m()[0]
-        pose = biwi.BiwiPose(rotvec_to_matrix(face.pose[:3]), 1000 * position_m)
+        pose = biwi.BiwiPose(rotvec_to_matrix(face.pose[:3]), _UNIT_MM * face.pose[3:])
         write_text(folder / biwi.pose_name(name), biwi.pose_text(pose))
         names.append(name)
     return names
