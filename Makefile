@@ -7,7 +7,7 @@ PYTEST := OMP_NUM_THREADS=1 $(RUN)/python -m pytest --numprocesses auto --maxpro
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install test test-full notebooks lint format clean
+.PHONY: help install test test-full lint format docs notebooks clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ lint: $(STAMP) ## Check style (ruff) and types (mypy)
 format: $(STAMP) ## Format the code and mend what ruff can mend
 	$(RUN)/ruff check --fix .
 	$(RUN)/ruff format .
+
+docs: $(STAMP) ## Build docs/ as a site in site/
+	$(RUN)/mkdocs build --strict --quiet
 
 clean: ## Remove .venv and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

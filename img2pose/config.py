@@ -108,6 +108,11 @@ class ModelConfig:
         for size in self.min_size:
             if size < 1:
                 raise InputError(f"min_size: sizes must be positive, not {size}")
+        if max(self.min_size) > self.max_size:
+            raise InputError(
+                f"max_size: {self.max_size} is less than min_size {max(self.min_size)}, so that"
+                " pictures would stay smaller than asked; give both"
+            )
         for name in ("rpn_nms_threshold", "score_threshold", "nms_threshold", "positive_fraction"):
             _check_range(self, name, low=0, high=1)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 from img2pose.models.img2pose import Img2Pose, build_model
 from img2pose.references import PoseReferences
@@ -75,5 +76,15 @@ def face_dataset(face_photographs: Path, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a small model, `model.pth`, and what the command exported of it."""
-    return write_small_export(tmp_path_factory.mktemp("exported"))
+    """A folder with a small model, `model.pth`, and what the command exported of it.
+
+    Exporting takes half a minute, so that one of pytest-xdist's workers does it for all.
+    """
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    with FileLock(root / "exported.lock"):
+        done = root / "exported"
+        if not done.is_dir():
+            write_small_export(tmp_path_factory.mktemp("exported")).rename(done)
+    return done

@@ -94,6 +94,7 @@ def test_what_may_be_off_is_off_by_default_and_may_be_said_so() -> None:
         ("optim: {momentum: -1}", "momentum"),
         ("optim: {lr_plateau_factor: 1.0}", "lr_plateau_factor"),
         ("model: {norm: group_norm}", "pretrained_backbone"),
+        ("model: {min_size: [300, 400], max_size: 384}", "max_size"),
         ("model: {box_x_factor: -1}", "box_x_factor"),
         ("model: {rpn_post_nms_test: 0}", "rpn_post_nms_test"),
         ("data: {unreadable_records: maybe}", "unreadable_records"),

@@ -1,6 +1,6 @@
 """Kills runs at random moments and starts them again: they must end as if nothing had happened.
 
-`python -m tests.training.kill_and_resume` prints the table of the README.
+`python -m tests.training.kill_and_resume` prints the table of docs/training.md.
 """
 
 from __future__ import annotations

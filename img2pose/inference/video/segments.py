@@ -23,7 +23,7 @@ from av.codec.context import Flags
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
 from img2pose.errors import InputError
-from img2pose.files import replace_when_complete, told_when_unwritable
+from img2pose.files import leftovers_of, replace_when_complete, told_when_unwritable
 
 TimedPacket: TypeAlias = tuple[Fraction, "av.Packet[Any]"]
 
@@ -158,6 +158,8 @@ def join_segments(
 ) -> None:
     """Writes the packets of the segments and those of the sound into one file.
 
+    What a killed process left of the same file goes.
+
     Args:
         target: `.mp4` or `.mkv`; whole or not at all.
         segments: At least one, in their order.
@@ -167,6 +169,8 @@ def join_segments(
     Raises:
         OutputError: The disk is full, for example.
     """
+    for leftover in leftovers_of(target):
+        leftover.unlink(missing_ok=True)
     with told_when_unwritable(target), replace_when_complete(target) as part, ExitStack() as stack:
         # Players may begin before a file is there to its end.
         options = {"movflags": "faststart"} if target.suffix == ".mp4" else {}

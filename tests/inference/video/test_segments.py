@@ -74,6 +74,15 @@ def test_a_segment_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     assert not path.parent.exists()
 
 
+def test_joining_removes_what_a_killed_process_left_of_the_same_video(tmp_path: Path) -> None:
+    left, other = tmp_path / ".joined.a1b2c3d4.part.mp4", tmp_path / ".else.a1b2c3d4.part.mp4"
+    left.write_bytes(b"half")
+    other.write_bytes(b"half")
+    join_segments(tmp_path / "joined.mp4", write_segments(tmp_path, 5), BASE, None)
+    assert not left.exists()
+    assert other.exists()
+
+
 def packets(path: Path) -> list[tuple[Fraction, bytes]]:
     """Times and content of the first sound track's packets."""
     with av.open(str(path)) as container:
