@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 # More or less of it: make demo DEMO_FLAGS='--count 800 --epochs 2 --output_path out/small_demo'
 DEMO_FLAGS ?=
 
-.PHONY: help install demo test test-full lint format docs clean
+.PHONY: help install demo test test-full lint format docs notebooks clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ test: $(STAMP) ## Run the tests (less than 10 minutes on two cores)
 
 test-full: $(STAMP) ## Run all tests, slow ones too
 	$(PYTEST) -m ''
+
+notebooks: $(STAMP) ## Run the notebooks and store what they show
+	OMP_NUM_THREADS=1 $(RUN)/python -m tests.notebooks.renew
 
 lint: $(STAMP) ## Check style (ruff) and types (mypy)
 	$(RUN)/ruff check .

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from img2pose.geometry import (
+    boxes_from_points,
     image_intrinsics,
     pose_to_euler,
     project_points,
@@ -83,6 +84,33 @@ class FaceDetections(Sequence["FaceDetections"]):
         """
         camera = image_intrinsics(*size_hw) if intrinsics is None else intrinsics
         return cls(np.empty((0, 6)), np.empty((0, 4)), np.empty(0), camera, size_hw)
+
+    @classmethod
+    def from_poses(
+        cls,
+        poses: np.ndarray,
+        size_hw: tuple[int, int],
+        intrinsics: np.ndarray | None = None,
+        references: PoseReferences | None = None,
+    ) -> FaceDetections:
+        """Faces whose poses are known, with the boxes that a model makes from such poses.
+
+        Args:
+            poses: (N, 6) in the image's camera, in front of it.
+            size_hw: Height and width of the image in pixels.
+            intrinsics: (3, 3); None: `image_intrinsics` of that size.
+            references: The reference face of the poses; None: the project's own.
+
+        Returns:
+            The faces in this order, each with score 1.
+        """
+        if not len(poses):
+            return cls.empty(size_hw, intrinsics)
+        camera = image_intrinsics(*size_hw) if intrinsics is None else intrinsics
+        face = PoseReferences.default() if references is None else references
+        points = project_points(face.points_68, poses, camera)
+        boxes = boxes_from_points(points, poses, size_hw)
+        return cls(poses, boxes, np.ones(len(poses)), camera, size_hw)
 
     def __len__(self) -> int:
         return len(self.scores)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import scipy.io
 
+from img2pose.data.importers import aflw2000
 from img2pose.geometry import image_intrinsics, pose_to_euler, project_points
 from img2pose.references import PoseReferences
 from tests.faces import render_head
@@ -24,11 +24,6 @@ def write_aflw2000(folder: Path, poses: np.ndarray, references: PoseReferences) 
         image = render_head(pose, SIZE_HW, np.random.default_rng(index))
         cv2.imwrite(str(stem.with_suffix(".jpg")), image[..., ::-1])
         points = project_points(references.points_68, pose[None], image_intrinsics(*SIZE_HW))[0]
-        angles = np.deg2rad(pose_to_euler(pose))
-        content = {
-            "pt3d_68": np.vstack([points.T, np.ones((1, 68))]),
-            "Pose_Para": np.array([[*angles, 0, 0, 0, 1]]),
-        }
-        scipy.io.savemat(stem.with_suffix(".mat"), content)
+        aflw2000.write_face(stem.with_suffix(".mat"), points, pose_to_euler(pose))
         names.append(f"{stem.name}.jpg")
     return names

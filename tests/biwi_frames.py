@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from img2pose.data.biwi import BiwiPose, pose_text
 from img2pose.geometry import rotvec_to_matrix
 from tests.faces import render_head
 
@@ -24,12 +24,6 @@ def biwi_poses(count: int, seed: int = 5) -> np.ndarray:
     return np.hstack([rotvecs, rng.uniform(-0.1, 0.1, (count, 2)) * depths, depths])
 
 
-def pose_text(matrix: np.ndarray, translation_mm: Sequence[float]) -> str:
-    """A pose file's text: rows that end with a blank, a blank line between."""
-    rows = ["".join(f"{value!r} " for value in row.tolist()) for row in matrix]
-    return "\n".join([*rows, "", "".join(f"{value!r} " for value in translation_mm), ""])
-
-
 def write_biwi(folder: Path, poses: np.ndarray, frames_each: int = 2) -> list[str]:
     """Writes `NN/frame_XXXXX_rgb.png` and `..._pose.txt`; returns the frames' names."""
     names = []
@@ -40,7 +34,7 @@ def write_biwi(folder: Path, poses: np.ndarray, frames_each: int = 2) -> list[st
         wall = np.full((*SIZE_HW, 3), (200, 195, 185), dtype=np.uint8)
         image = render_head(pose, SIZE_HW, np.random.default_rng(index), wall)
         cv2.imwrite(str(folder / f"{name}_rgb.png"), image[..., ::-1])
-        text = pose_text(rotvec_to_matrix(pose[:3]), (UNIT_MM * pose[3:]).tolist())
+        text = pose_text(BiwiPose(rotvec_to_matrix(pose[:3]), UNIT_MM * pose[3:]))
         (folder / f"{name}_pose.txt").write_text(text)
         names.append(name)
     return names

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from img2pose.detections import FaceDetections
-from img2pose.geometry import euler_to_matrix, image_intrinsics, project_points
+from img2pose.geometry import boxes_from_points, euler_to_matrix, image_intrinsics, project_points
 from img2pose.references import PoseReferences
 
 SIZE_HW = (100, 200)
@@ -211,3 +211,17 @@ def test_faces_are_described_with_named_angles_if_asked_for() -> None:
         assert angles == {"pitch": pitch, "yaw": yaw, "roll": roll}
     assert described == plain
     assert FaceDetections.empty((4, 5)).to_dict(euler=True)["faces"] == []
+
+
+def test_faces_of_known_poses_have_the_boxes_that_a_model_makes() -> None:
+    poses = some_faces(3).poses
+    camera = image_intrinsics(*SIZE_HW) * [[2], [2], [1]]
+    for intrinsics in (None, camera):
+        faces = FaceDetections.from_poses(poses, SIZE_HW, intrinsics)
+        own = image_intrinsics(*SIZE_HW) if intrinsics is None else intrinsics
+        np.testing.assert_array_equal(faces.intrinsics, own)
+        np.testing.assert_array_equal(faces.poses, poses)
+        assert faces.scores.tolist() == [1, 1, 1]
+        expected = boxes_from_points(faces.landmarks(), poses, SIZE_HW)
+        np.testing.assert_array_equal(faces.boxes, expected)
+    assert len(FaceDetections.from_poses(np.empty((0, 6)), SIZE_HW)) == 0

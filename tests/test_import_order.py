@@ -37,6 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "inference": {"geometry", "detections", "models", "data"},
     "annotators": {"geometry", "detections", "data", "inference"},
     "visualization": {"geometry", "detections"},
+    "notebooks": {"detections", "evaluation", "visualization"},
     "__main__": {"cli"},
     "cli": {
         "geometry",

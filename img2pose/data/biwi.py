@@ -160,6 +160,13 @@ def read_pose(path: str | os.PathLike[str]) -> BiwiPose:
     return BiwiPose(_nearest_rotation(numbers[:3], path, remedy), numbers[3])
 
 
+def pose_text(pose: BiwiPose) -> str:
+    """What a pose file says of a pose: rows that end with a blank, a blank line between."""
+    rows = ["".join(f"{value!r} " for value in row) for row in pose.rotation.tolist()]
+    position = "".join(f"{value!r} " for value in pose.translation_mm.tolist())
+    return "\n".join([*rows, "", position, ""])
+
+
 def _nearest_rotation(matrix: np.ndarray, path: str | os.PathLike[str], remedy: str) -> np.ndarray:
     left, stretches, right = np.linalg.svd(matrix)
     rotation: np.ndarray = left @ right

@@ -67,6 +67,17 @@ class Table:
         """Whether no cell of a column is text."""
         return not any(isinstance(row[column], str) for row in self.rows)
 
+    def markdown(self) -> str:
+        """The table for a notebook or a README, numbers to the right."""
+        texts = [[self.text(i, cell) for i, cell in enumerate(row)] for row in self.rows]
+        rules = ["---:" if self.is_numeric(i) else "---" for i in range(len(self.columns))]
+        lines = [self.columns, rules, *texts]
+        rows = [
+            "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+        ]
+        title = f"**{self.title}**" if self.title else ""
+        return "\n\n".join(part for part in (title, "\n".join(rows), self.note) if part)
+
 
 @dataclass(frozen=True)
 class Plot:

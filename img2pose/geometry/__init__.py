@@ -9,6 +9,7 @@ from img2pose.geometry.camera import (
     box_centers,
     box_intrinsics,
     image_intrinsics,
+    intrinsics_from_35mm,
     project_points,
 )
 from img2pose.geometry.lens import distort_points, undistort_picture, undistort_points
@@ -44,6 +45,7 @@ __all__ = [
     "geodesic_angle",
     "image_intrinsics",
     "in_plane_rotation",
+    "intrinsics_from_35mm",
     "matrix_to_quaternion",
     "matrix_to_rotvec",
     "mirror_plane",

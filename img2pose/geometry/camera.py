@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +28,26 @@ def image_intrinsics(height: int, width: int) -> np.ndarray:
     return np.array(
         [[focal, 0.0, float(width // 2)], [0.0, focal, float(height // 2)], [0.0, 0.0, 1.0]]
     )
+
+
+def intrinsics_from_35mm(height: int, width: int, focal_length_mm: float) -> np.ndarray:
+    """The camera of an image whose lens is known by its 35 mm equivalent, as EXIF states it.
+
+    Args:
+        height: Pixels of the whole, uncropped image.
+        width: Pixels.
+        focal_length_mm: Of the lens that sees as much on film of 36 x 24 mm, by the diagonal.
+
+    Returns:
+        (3, 3) float64: square pixels, the principal point in the middle of the image.
+
+    Raises:
+        ValueError: The focal length is not positive.
+    """
+    if not focal_length_mm > 0:
+        raise ValueError(f"focal_length_mm must be positive, not {focal_length_mm}")
+    focal = focal_length_mm / math.hypot(36, 24) * math.hypot(height, width)
+    return np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
 
 
 @arrays_or_tensors(1)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from img2pose.data.biwi import find_frames, listed_frames, read_pose
+from img2pose.data.biwi import BiwiPose, find_frames, listed_frames, pose_text, read_pose
 from img2pose.errors import InputError
 
 POSE = "1 0 0 \n0 1 0 \n0 0 1 \n\n10.5 -20 900 \n"
@@ -132,3 +132,13 @@ def test_links_out_of_the_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="lies outside"):
         find_frames(tmp_path / "inside")
     assert find_frames(tmp_path / "inside", allow_outside=True).names == ("01/frame_00002",)
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    quarter = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    path = tmp_path / "frame_00003_pose.txt"
+    path.write_text(pose_text(BiwiPose(quarter, np.array([12.5, -3, 1020.25]))))
+    assert path.read_text() == "0.0 -1.0 0.0 \n1.0 0.0 0.0 \n0.0 0.0 1.0 \n\n12.5 -3.0 1020.25 \n"
+    pose = read_pose(path)
+    np.testing.assert_allclose(pose.rotation, quarter, atol=1e-12)
+    assert pose.translation_mm.tolist() == [12.5, -3, 1020.25]

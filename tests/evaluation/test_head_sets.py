@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from img2pose.data.annotations import Annotation, write_annotation, write_annotation_list
-from img2pose.data.biwi import find_frames
+from img2pose.data.biwi import BiwiPose, find_frames, pose_text
 from img2pose.errors import InputError
 from img2pose.evaluation.head_sets import (
     HeadLabel,
@@ -25,7 +25,6 @@ from img2pose.evaluation.head_sets import (
 )
 from img2pose.geometry import image_intrinsics, pose_to_euler, project_points, rotvec_to_matrix
 from img2pose.references import PoseReferences
-from tests.biwi_frames import pose_text
 
 SIZE_HW = (100, 120)
 POSE = np.array([0.2, -0.4, 0.1, 0.1, -0.2, 7.0])
@@ -260,7 +259,8 @@ def test_biwi_matrices_are_read_in_the_published_convention(tmp_path: Path) -> N
     matrix = Rotation.from_rotvec(POSE[:3]).as_matrix()
     for name in ("01/frame_00003", "01/frame_00004"):
         write_picture(tmp_path / f"{name}_rgb.png")
-    (tmp_path / "01/frame_00003_pose.txt").write_text(pose_text(matrix, [1.0, 2.0, 900.0]))
+    text = pose_text(BiwiPose(matrix, np.array([1.0, 2.0, 900.0])))
+    (tmp_path / "01/frame_00003_pose.txt").write_text(text)
     heads = read_biwi(find_frames(tmp_path))
     (truth,), left_out = fit_truths(heads, PoseReferences.default())
     a, b, c = Rotation.from_matrix(matrix.T).as_euler("xyz", degrees=True)
@@ -276,7 +276,7 @@ def test_biwi_matrices_are_read_in_the_published_convention(tmp_path: Path) -> N
 def test_a_bad_pose_file_is_refused_or_left_out(tmp_path: Path) -> None:
     for number in (3, 4):
         write_picture(tmp_path / f"01/frame_{number:05d}_rgb.png")
-        text = pose_text(np.eye(3), [0.0, 0.0, 900.0])
+        text = pose_text(BiwiPose(np.eye(3), np.array([0.0, 0.0, 900.0])))
         (tmp_path / f"01/frame_{number:05d}_pose.txt").write_text(text)
     (tmp_path / "01/frame_00004_pose.txt").write_text("1 0 0\n")
     with pytest.raises(InputError, match=r"frame_00004_pose\.txt: three rows .*--skip_bad"):

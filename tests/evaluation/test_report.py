@@ -176,3 +176,19 @@ def test_plots_draw_what_is_given() -> None:
         "30 to 60\nn=6",
     ]
     assert png_bytes(bars).startswith(b"\x89PNG")
+
+
+def test_a_table_as_markdown() -> None:
+    rows = [["a|b", 1.25, 3], ["c", None, 4]]
+    table = Table("Angles", ("which", "yaw", "faces"), rows, (None, 1, None), "A note.")
+    assert table.markdown().split("\n") == [
+        "**Angles**",
+        "",
+        "| which | yaw | faces |",
+        "| --- | ---: | ---: |",
+        "| a\\|b | 1.2 | 3 |",
+        "| c | \N{EN DASH} | 4 |",
+        "",
+        "A note.",
+    ]
+    assert Table("", ("one",), [[1]]).markdown() == "| one |\n| ---: |\n| 1 |"

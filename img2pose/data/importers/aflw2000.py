@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import scipy.io
 
 from img2pose.data.annotations import Annotation
 from img2pose.data.importers.label_set import (
@@ -19,6 +20,7 @@ from img2pose.data.importers.label_set import (
     labelled_size,
 )
 from img2pose.data.importers.mat import read_mat
+from img2pose.files import replace_when_complete
 
 LABEL_SOURCE = "AFLW2000-3D"
 MAX_ANGLE_DEG = 99.0
@@ -60,3 +62,21 @@ def _read_face(
     return annotation_with_angles(
         image_path, points, arrays["Pose_Para"], size_hw, mat_file, LABEL_SOURCE
     )
+
+
+def write_face(
+    mat_file: str | os.PathLike[str], landmarks: np.ndarray, euler_deg: np.ndarray
+) -> None:
+    """Writes what `read_label_set` reads of a face; the numbers it passes over are 0.
+
+    Args:
+        mat_file: Beside the picture, with its name.
+        landmarks: (68, 2) pixels.
+        euler_deg: (3,) pitch, yaw, roll.
+    """
+    content = {
+        "pt3d_68": np.vstack([landmarks.T, np.zeros((1, 68))]),
+        "Pose_Para": np.array([[*np.deg2rad(euler_deg), 0.0, 0.0, 0.0, 0.0]]),
+    }
+    with replace_when_complete(mat_file) as part, part.open("wb") as file:
+        scipy.io.savemat(file, content)
