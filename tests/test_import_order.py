@@ -15,6 +15,7 @@ BASE = {
     "devices",
     "distributed",
     "images",
+    "interrupts",
     "tensors",
     "versions",
 }

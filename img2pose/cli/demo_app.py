@@ -21,7 +21,7 @@ from img2pose.cli.model_arguments import (
 from img2pose.cli.parsers import command_parser, print_results
 from img2pose.cli.photograph_analysis import LOWEST_SCORE, PhotographAnalyser
 from img2pose.errors import InputError
-from img2pose.training.interrupts import stop_on_signals
+from img2pose.interrupts import stop_on_signals
 
 log = logging.getLogger(__name__)
 

@@ -31,8 +31,8 @@ from img2pose.inference.video.records import FrameFaces
 from img2pose.inference.video.results import VideoFiles
 from img2pose.inference.video.smoothing import SmoothingSettings
 from img2pose.inference.video.tracking import TrackingSettings
+from img2pose.interrupts import stop_on_signals
 from img2pose.references import PoseReferences
-from img2pose.training.interrupts import stop_on_signals
 from img2pose.visualization import (
     draw_dense_points,
     draw_faces,

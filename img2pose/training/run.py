@@ -35,11 +35,11 @@ from img2pose.files import (
     told_when_unwritable,
     write_json,
 )
+from img2pose.interrupts import StopRequest, stop_on_signals
 from img2pose.models.img2pose import Img2Pose
 from img2pose.models.weights import load_model
 from img2pose.references import PoseReferences
 from img2pose.training.checkpoint import TrainingState, load_training_state, save_checkpoint
-from img2pose.training.interrupts import StopRequest, stop_on_signals
 from img2pose.training.logging import RunLog, RunningMean, StepClock
 from img2pose.training.optimizer import freeze
 from img2pose.training.run_folder import RunFolder, differences

@@ -22,11 +22,11 @@ from img2pose.data.datasets import Sample
 from img2pose.data.loaders import Batch, EpochBatches, batches
 from img2pose.distributed import ALONE, Processes
 from img2pose.errors import InputError
+from img2pose.interrupts import StopRequest
 from img2pose.models.img2pose import Img2Pose
 from img2pose.models.losses import LossTerm
 from img2pose.training.averaging import WeightAverage
 from img2pose.training.checkpoint import TrainingState
-from img2pose.training.interrupts import StopRequest
 from img2pose.training.logging import StepClock
 from img2pose.training.optimizer import build_optimizer, set_training, trained_names
 from img2pose.training.schedule import EarlyStop, LearningRateSchedule

@@ -14,7 +14,7 @@ import torch
 
 from img2pose.config import TrainConfig, read_config
 from img2pose.distributed import Processes, joined_processes
-from img2pose.training.interrupts import StopRequest
+from img2pose.interrupts import StopRequest
 from img2pose.training.logging import StepClock
 from img2pose.training.run import Run
 from tests.settings import SMALL_MODEL

@@ -1,4 +1,4 @@
-"""Requests to stop, which a run answers between two steps."""
+"""Requests to stop, which long work answers between two steps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import FrameType
 
 
 class StopRequest:
-    """Whether somebody asked the run to stop.
+    """Whether somebody asked the work to stop.
 
     Attributes:
         signal: The signal that asked; None as long as none did.

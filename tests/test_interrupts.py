@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from img2pose.training.interrupts import StopRequest, stop_on_signals
+from img2pose.interrupts import StopRequest, stop_on_signals
 
 CAUGHT = (signal.SIGINT, signal.SIGTERM)
 
