@@ -13,6 +13,7 @@ import pickle
 import re
 import warnings
 import zipfile
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -112,7 +113,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         IndexError,
         pickle.UnpicklingError,
         zipfile.BadZipFile,
-        UnicodeDecodeError,
+        zlib.error,
     ) as error:
         raise InputError(f"{path}: is no checkpoint or is damaged; {remedy}") from error
     if not isinstance(content, dict):
@@ -246,7 +247,7 @@ def load_model(
 
     Raises:
         InputError: The file is missing, no checkpoint, damaged, or does not fit the architecture
-            (every missing, unknown and misshapen entry is listed).
+            (how many entries are missing, unknown or misshapen, and the first of them).
     """
     name = str(path)
     content = read_checkpoint(path)

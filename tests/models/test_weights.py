@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,18 @@ def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "other.pth"
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"other\.pth"):
+        load_model(path)
+
+
+def test_a_damaged_archive_of_another_program_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.pth"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("text", bytes(range(256)) * 40)
+    content = bytearray(path.read_bytes())
+    # Behind the entry's header, where no stream of zlib begins so.
+    content[34:44] = b"\xff" * 10
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"other\.pth: is no checkpoint or is damaged"):
         load_model(path)
 
 
