@@ -481,9 +481,9 @@ def config_from_mapping(kind: type[Config], values: Mapping[str, Any], where: st
     for name, value in values.items():
         label = f"{where}: {name}" if where else name
         if dataclasses.is_dataclass(hints[name]):
-            converted[name] = config_from_mapping(
-                typing.cast(type, hints[name]), value or {}, label
-            )
+            # A heading without lines below it is null in YAML.
+            part = {} if value is None else value
+            converted[name] = config_from_mapping(typing.cast(type, hints[name]), part, label)
         else:
             converted[name] = _convert(value, hints[name], label)
     try:
@@ -514,7 +514,11 @@ def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> None:
 
 
 def nested_from_dotted(assignments: Mapping[str, Any]) -> dict[str, Any]:
-    """{"model.depth": 18} -> {"model": {"depth": 18}}."""
+    """{"model.depth": 18} -> {"model": {"depth": 18}}.
+
+    Raises:
+        InputError: A name has both a value and parts.
+    """
     nested: dict[str, Any] = {}
     for dotted, value in assignments.items():
         *parents, last = dotted.split(".")
