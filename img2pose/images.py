@@ -205,6 +205,10 @@ def write_picture(path: str | os.PathLike[str], picture: np.ndarray) -> None:
     Args:
         path: Its folder is made if it is missing. JPEG files get quality 92.
         picture: (H, W), (H, W, 3) or (H, W, 4) uint8: gray, RGB or RGBA.
+
+    Raises:
+        ValueError: There is no format with that suffix.
+        OSError: The disk is full, for example, or the format has no such pictures.
     """
     with replace_when_complete(path) as part:
         Image.fromarray(picture).save(part, quality=92)

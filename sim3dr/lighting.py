@@ -230,6 +230,9 @@ def light_meshes(
         threads: None: as many as there are cores; each takes whole meshes.
         engine: `numba`, or its plain twin `numpy`.
 
+    Returns:
+        New meshes in the same order.
+
     Raises:
         TypeError: Something else than meshes is given.
         ValueError: `threads` or `engine` is wrong.

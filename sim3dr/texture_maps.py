@@ -98,6 +98,13 @@ def filled_texels(texture_map: TextureMap, size: int) -> Texels:
     Args:
         texture_map: Of the mesh.
         size: Side of the texture in pixels.
+
+    Returns:
+        The texels whose centres lie on the mesh.
+
+    Raises:
+        TypeError: The size is no whole number.
+        ValueError: The size is below 1 or too large for `rasterize`.
     """
     layers = texture_map.layers
     if layers is None:

@@ -1,7 +1,7 @@
 """Batched geometry of faces and cameras: arrays in -> arrays out, tensors in -> tensors out.
 
-Cameras look along +z with x to the right
-and y down, angles are radians unless the name says degrees, translations are in reference units.
+Cameras look along +z with x to the right and y down, angles are radians unless the name says
+degrees, translations are in reference units.
 """
 
 from img2pose.geometry.boxes import boxes_from_points

@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
-COEFFICIENT_COUNTS = (4, 5, 8, 12, 14)
+_COEFFICIENT_COUNTS = (4, 5, 8, 12, 14)
 _STEPS = 200
 _NEAR_ENOUGH_PX = 1e-9
-# OpenCV's remapping counts in 16 bits.
-_LONGEST_SIDE = 32766
+LONGEST_SIDE = 32766
+"""Pixels; OpenCV's remapping counts in 16 bits."""
 
 
 def checked_distortion(coefficients: ArrayLike) -> np.ndarray:
@@ -25,7 +25,7 @@ def checked_distortion(coefficients: ArrayLike) -> np.ndarray:
         ValueError: There are not 4, 5, 8, 12 or 14 finite ones.
     """
     checked = np.asarray(coefficients, dtype=np.float64).ravel()
-    if len(checked) not in COEFFICIENT_COUNTS or not np.isfinite(checked).all():
+    if len(checked) not in _COEFFICIENT_COUNTS or not np.isfinite(checked).all():
         raise ValueError(
             "distortion must be 4, 5, 8, 12 or 14 finite coefficients in OpenCV's order, not"
             f" {checked.tolist()}"
@@ -120,7 +120,7 @@ def undistort_picture(
         ValueError: A shape or a number of coefficients is wrong, or a side is too long for OpenCV.
     """
     camera, distortion = _lens(intrinsics, coefficients)
-    if max(picture.shape[:2]) > _LONGEST_SIDE:
-        raise ValueError(f"pictures above {_LONGEST_SIDE} pixels a side cannot be undistorted")
+    if max(picture.shape[:2]) > LONGEST_SIDE:
+        raise ValueError(f"pictures above {LONGEST_SIDE} pixels a side cannot be undistorted")
     undistorted: np.ndarray = cv2.undistort(np.ascontiguousarray(picture), camera, distortion)
     return undistorted

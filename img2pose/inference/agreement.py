@@ -87,6 +87,9 @@ def agreement_of(
         threshold: Of the scores, in both.
         margin: Faces that only one engine found do not count with a score this near to the
             threshold: rounding puts them on either side of it.
+
+    Returns:
+        The agreement over all pictures; zeros without any.
     """
     total = Agreement()
     for first, second in pairs:

@@ -15,10 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from img2pose.geometry import image_intrinsics, project_points, rotvec_to_matrix
+from img2pose.geometry.lens import LONGEST_SIDE
 from img2pose.references import PoseReferences
-
-# OpenCV's remapping counts in 16 bits.
-_LONGEST_SIDE = 32766
 
 TEMPLATE_SIZE = 112
 """Side in pixels of the square that the templates' points lie in."""
@@ -231,8 +229,8 @@ def _checked_image(image: np.ndarray) -> np.ndarray:
 
 
 def _checked_size(size: int) -> None:
-    if not 1 <= size <= _LONGEST_SIDE:
-        raise ValueError(f"size must be between 1 and {_LONGEST_SIDE} pixels, not {size}")
+    if not 1 <= size <= LONGEST_SIDE:
+        raise ValueError(f"size must be between 1 and {LONGEST_SIDE} pixels, not {size}")
 
 
 def _projected(
@@ -260,7 +258,7 @@ def _cut_out(image: np.ndarray, image_to_crop: np.ndarray, size: int) -> np.ndar
     right, bottom = np.clip(np.ceil(seen.max(0)).astype(int) + 2, 1, (width, height))
     part = image[top : max(bottom, top + 1), left : max(right, left + 1)]
     moved = image_to_crop @ np.array([[1.0, 0, left], [0, 1, top], [0, 0, 1]])
-    if (step := -(-max(part.shape[:2]) // _LONGEST_SIDE)) > 1:
+    if (step := -(-max(part.shape[:2]) // LONGEST_SIDE)) > 1:
         # Every so many pixels: the crop has far fewer anyway.
         part = np.ascontiguousarray(part[::step, ::step])
         moved = moved @ np.diag([step, step, 1.0])

@@ -14,7 +14,7 @@ COMPACT_WEIGHTS = ("int8", "float16")
 _LARGEST_CODE = 127
 # Smaller tensors weigh little: biases, norms, and the last layers, whose outputs are the results.
 _SMALLEST_HALVED = 16_384
-# Nor do those below this one, the first layers among them, in which 8 bits cost most.
+# Those below this one weigh little too; among them are the first layers, where 8 bits cost most.
 _SMALLEST_QUANTISED = 131_072
 # Where codes end, over the channel's largest weight: a few large weights then round to the end,
 # and all others to finer steps.
