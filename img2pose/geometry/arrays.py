@@ -33,6 +33,18 @@ def constant_like(value: Any, like: Tensor) -> Tensor:
     return _tensor(value, like.dtype, like.device)
 
 
+def stacked(components: list[Tensor]) -> Tensor:
+    """Components (...) each, side by side along a new last axis."""
+    result: Tensor = array_module(components[0]).stack(components, axis=-1)
+    return result
+
+
+def joined(parts: list[Tensor]) -> Tensor:
+    """Arrays or tensors (..., K) each, one after the other along the last axis."""
+    result: Tensor = array_module(parts[0]).concatenate(parts, axis=-1)
+    return result
+
+
 def _tensor(value: Any, dtype: Any, device: Any) -> Tensor:
     import torch
 

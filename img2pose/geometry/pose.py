@@ -12,11 +12,11 @@ gradient is smooth, and the way back is the exact inverse.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from img2pose.geometry.arrays import array_module, arrays_or_tensors, constant_like
+from img2pose.geometry.arrays import array_module, arrays_or_tensors, constant_like, joined, stacked
 from img2pose.geometry.camera import box_centers
 from img2pose.geometry.rotation import (
     matrix_to_rotvec,
@@ -38,41 +38,32 @@ def _shear_rotation(shift_xy: Tensor) -> Tensor:
     root = xp.sqrt(4 + x * x + y * y)
     half_cosine = xp.sqrt(0.5 + 1 / root)
     half_sine = 0.5 / (root * half_cosine)
-    return _stacked([-y * half_sine, x * half_sine, xp.zeros_like(x), half_cosine])
+    return stacked([-y * half_sine, x * half_sine, xp.zeros_like(x), half_cosine])
 
 
 def _shift_in_focal_units(intrinsics: Tensor, from_xy: Tensor, to_xy: Tensor) -> Tensor:
-    """U of K_to^-1 K_from for cameras that differ in their principal points only."""
+    """(..., 2) the u of K_to^-1 K_from for cameras that differ in their principal points only."""
     delta = from_xy - to_xy
     y = delta[..., 1] / intrinsics[..., 1, 1]
     x = (delta[..., 0] - intrinsics[..., 0, 1] * y) / intrinsics[..., 0, 0]
-    return _stacked([x, y])
-
-
-def _stacked(components: list[Tensor]) -> Tensor:
-    stacked: Tensor = array_module(components[0]).stack(components, axis=-1)
-    return stacked
-
-
-def _joined(parts: list[Tensor]) -> Tensor:
-    joined: Tensor = array_module(parts[0]).concatenate(parts, axis=-1)
-    return joined
+    return stacked([x, y])
 
 
 def _turn(rotation: Tensor, rotvecs: Tensor) -> Tensor:
     """Rotation vectors (..., 3) followed by the rotation of a quaternion (..., 4)."""
-    turned = multiply_quaternions(rotation, rotvec_to_quaternion(rotvecs))
-    return quaternion_to_rotvec(turned)  # type: ignore[no-any-return]
+    both = multiply_quaternions(rotation, rotvec_to_quaternion(rotvecs))
+    turned: Tensor = quaternion_to_rotvec(both)
+    return turned
 
 
 def _move_principal_point(poses: Tensor, shift_xy: Tensor) -> Tensor:
     rotvecs = _turn(_shear_rotation(shift_xy), poses[..., :3])
     depth = poses[..., 5:]
-    return _joined([rotvecs, poses[..., 3:5] + shift_xy * depth, depth])
+    return joined([rotvecs, poses[..., 3:5] + shift_xy * depth, depth])
 
 
 def _scale_depth(poses: Tensor, factor: Tensor) -> Tensor:
-    return _joined([poses[..., :5], poses[..., 5:] * factor[..., None]])
+    return joined([poses[..., :5], poses[..., 5:] * factor[..., None]])
 
 
 def _focal(intrinsics: Tensor) -> Tensor:
@@ -167,7 +158,7 @@ def transform_poses(
     turn = rotvec_to_quaternion(axis_angle_z(xp.arctan2(sine, cosine)))
     rotvecs = _turn(turn, facing[..., :3])
     depths = facing[..., 5] * _focal(intrinsics_to) / (_focal(intrinsics_from) * scale)
-    facing = _joined([rotvecs, facing[..., 3:5], depths[..., None]])
+    facing = joined([rotvecs, facing[..., 3:5], depths[..., None]])
     moved = _apply(linear, centers) + offset
     return _move_principal_point(
         facing, _shift_in_focal_units(intrinsics_to, moved, intrinsics_to[..., :2, 2])
@@ -181,7 +172,7 @@ def _apply(matrices: Tensor, vectors: Tensor) -> Tensor:
 def axis_angle_z(angles: Tensor) -> Tensor:
     """Rotation vectors (..., 3) about the viewing axis."""
     zero = array_module(angles).zeros_like(angles)
-    return _stacked([zero, zero, angles])
+    return stacked([zero, zero, angles])
 
 
 def mirror_plane(points_68: np.ndarray) -> tuple[np.ndarray, float]:
@@ -210,7 +201,8 @@ MIRROR_ORDER_68 = np.array(
 )
 
 
-def mirror_poses(poses: Any, normal: np.ndarray, offset: float) -> Any:
+@arrays_or_tensors(2)
+def mirror_poses(poses: Tensor, normal: Tensor, offset: float) -> Tensor:
     """Poses in the mirrored picture, whose camera is the mirrored camera.
 
     Args:
@@ -224,17 +216,12 @@ def mirror_poses(poses: Any, normal: np.ndarray, offset: float) -> Any:
     Differs: the published code always negates ry, rz and tx, although the plane of symmetry of its
     reference face is tilted; mirrored labels are then off by twice the tilt.
     """
-    return _mirror_poses(poses, normal, offset)
-
-
-@arrays_or_tensors(2)
-def _mirror_poses(poses: Tensor, normal: Tensor, offset: float) -> Tensor:
     flip = constant_like(np.diag([-1.0, 1.0, 1.0]), poses)
     identity = constant_like(np.eye(3), poses)
     reflection = identity - 2 * normal[:, None] * normal
     rotation = rotvec_to_matrix(poses[..., :3])
     shifted = poses[..., 3:] + 2 * offset * (rotation @ normal)
-    return _joined([matrix_to_rotvec(flip @ rotation @ reflection), shifted @ flip])
+    return joined([matrix_to_rotvec(flip @ rotation @ reflection), shifted @ flip])
 
 
 def in_plane_rotation(angle_deg: float, scale: float = 1.0) -> np.ndarray:

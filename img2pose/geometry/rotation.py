@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from img2pose.geometry.arrays import array_module, arrays_or_tensors, constant_like
+from img2pose.geometry.arrays import array_module, arrays_or_tensors, constant_like, joined, stacked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,16 +29,11 @@ def _norm(vectors: Tensor) -> Tensor:
     return length
 
 
-def _stacked(components: list[Tensor]) -> Tensor:
-    stacked: Tensor = array_module(components[0]).stack(components, axis=-1)
-    return stacked
-
-
 def _cross(first: Tensor, second: Tensor) -> Tensor:
     # Both libraries have one; they do not broadcast alike, nor round alike on all processors.
     x1, y1, z1 = first[..., 0], first[..., 1], first[..., 2]
     x2, y2, z2 = second[..., 0], second[..., 1], second[..., 2]
-    return _stacked([y1 * z2 - z1 * y2, z1 * x2 - x1 * z2, x1 * y2 - y1 * x2])
+    return stacked([y1 * z2 - z1 * y2, z1 * x2 - x1 * z2, x1 * y2 - y1 * x2])
 
 
 @arrays_or_tensors(1)
@@ -58,7 +53,7 @@ def rotvec_to_matrix(rotvecs: Tensor) -> Tensor:
     turned = real * doubled
     x, y, z = turned[..., 0], turned[..., 1], turned[..., 2]
     zero = array_module(rotvecs).zeros_like(x)
-    across = _stacked([zero, -z, y, z, zero, -x, -y, x, zero]).reshape(along.shape)
+    across = stacked([zero, -z, y, z, zero, -x, -y, x, zero]).reshape(along.shape)
     matrices: Tensor = along + doubled[..., None] * imaginary[..., None, :] + across
     return matrices
 
@@ -79,7 +74,7 @@ def matrix_to_quaternion(matrices: Tensor) -> Tensor:
     m = matrices
     xx, yy, zz = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
     trace = xx + yy + zz
-    largest = _stacked([xx, yy, zz, trace]).argmax(-1)[..., None]
+    largest = stacked([xx, yy, zz, trace]).argmax(-1)[..., None]
     xy, xz, yz = (
         m[..., 0, 1] + m[..., 1, 0],
         m[..., 0, 2] + m[..., 2, 0],
@@ -90,14 +85,14 @@ def matrix_to_quaternion(matrices: Tensor) -> Tensor:
         m[..., 0, 2] - m[..., 2, 0],
         m[..., 1, 0] - m[..., 0, 1],
     )
-    quaternion = _stacked([wx, wy, wz, 1 + trace])
+    quaternion = stacked([wx, wy, wz, 1 + trace])
     others = [
         [1 + 2 * xx - trace, xy, xz, wx],
         [xy, 1 + 2 * yy - trace, yz, wy],
         [xz, yz, 1 + 2 * zz - trace, wz],
     ]
     for index, components in enumerate(others):
-        quaternion = xp.where(largest == index, _stacked(components), quaternion)
+        quaternion = xp.where(largest == index, stacked(components), quaternion)
     return _with_positive_real_part(quaternion / _norm(quaternion))
 
 
@@ -137,9 +132,7 @@ def rotvec_to_quaternion(rotvecs: Tensor) -> Tensor:
     """
     xp = array_module(rotvecs)
     half_angle = _norm(rotvecs) * 0.5
-    parts = [rotvecs * (0.5 * _sinc(half_angle)), xp.cos(half_angle)]
-    quaternions: Tensor = xp.concatenate(parts, axis=-1)
-    return quaternions
+    return joined([rotvecs * (0.5 * _sinc(half_angle)), xp.cos(half_angle)])
 
 
 @arrays_or_tensors(2)
@@ -156,8 +149,7 @@ def multiply_quaternions(first: Tensor, second: Tensor) -> Tensor:
     v1, w1, v2, w2 = first[..., :3], first[..., 3:], second[..., :3], second[..., 3:]
     imaginary = w1 * v2 + w2 * v1 + _cross(v1, v2)
     real = w1 * w2 - (v1 * v2).sum(-1)[..., None]
-    product: Tensor = array_module(first).concatenate([imaginary, real], axis=-1)
-    return product
+    return joined([imaginary, real])
 
 
 @arrays_or_tensors(1)
@@ -204,16 +196,16 @@ def _aflw2000_angles(matrices: Tensor) -> Tensor:
         locked, xp.arctan2(-m[..., 1, 2], m[..., 1, 1]), xp.arctan2(m[..., 2, 1], m[..., 2, 2])
     )
     c = xp.where(locked, xp.zeros_like(a), xp.arctan2(m[..., 1, 0], m[..., 0, 0]))
-    return _stacked([a, -b, -c])
+    return stacked([a, -b, -c])
 
 
 def _aflw2000_matrices(angles: Tensor) -> Tensor:
     about_x, about_y, about_z = -angles[..., 0], angles[..., 1], angles[..., 2]
     zero = array_module(angles).zeros_like(about_x)
     matrices: Tensor = (
-        rotvec_to_matrix(_stacked([about_x, zero, zero]))
-        @ rotvec_to_matrix(_stacked([zero, about_y, zero]))
-        @ rotvec_to_matrix(_stacked([zero, zero, about_z]))
+        rotvec_to_matrix(stacked([about_x, zero, zero]))
+        @ rotvec_to_matrix(stacked([zero, about_y, zero]))
+        @ rotvec_to_matrix(stacked([zero, zero, about_z]))
     )
     return matrices
 
@@ -239,7 +231,8 @@ def _matrices_of_degrees(angles_deg: Tensor, convention: str) -> Tensor:
 
 @arrays_or_tensors(1)
 def _rotation_of_pose(poses: Tensor) -> Tensor:
-    return rotvec_to_matrix(poses[..., :3])  # type: ignore[no-any-return]
+    rotations: Tensor = rotvec_to_matrix(poses[..., :3])
+    return rotations
 
 
 def pose_to_euler(poses: object, convention: str = "aflw2000") -> object:
