@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
 import json
@@ -14,6 +13,7 @@ from typing import Any
 
 from img2pose.annotators.protocol import FaceDetector
 from img2pose.errors import InputError
+from img2pose.files import file_sha256
 
 # Module and class; only the chosen one is imported, since models take long.
 BUILT_IN = {
@@ -96,7 +96,7 @@ class DetectorChoice:
         Of an option that names a file, the file's name and digest count, not where it lies.
 
         Raises:
-            InputError: As `build`.
+            InputError: As `build`, or a file cannot be read.
         """
         make = self._class()
         options = {
@@ -170,8 +170,7 @@ def _names_file(value: Any) -> bool:
 
 
 def _file_and_digest(path: str) -> str:
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = file_sha256(path, "make it readable")
     return f"{Path(path).name} sha256:{digest[:_DIGEST_LENGTH]}"
 
 
