@@ -1,28 +1,11 @@
-"""How far boxes overlap; faces of several passes over a picture made one; faces and given boxes."""
+"""Faces of several passes over a picture made one; faces and given boxes."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-
-def pairwise_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection over union.
-
-    Args:
-        boxes: (N, 4) left, top, right, bottom.
-        others: (M, 4).
-
-    Returns:
-        (N, M) in 0..1; 0 where both boxes have no area.
-    """
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    shared = (high - low).clip(min=0).prod(-1)
-    area, other_area = ((b[:, 2:] - b[:, :2]).prod(-1) for b in (boxes, others))
-    union = area[:, None] + other_area[None] - shared
-    iou: np.ndarray = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-    return iou
+from img2pose.geometry import pairwise_iou
 
 
 def merge_faces(

@@ -4,7 +4,7 @@ Cameras look along +z with x to the right and y down, angles are radians unless 
 degrees, translations are in reference units.
 """
 
-from img2pose.geometry.boxes import boxes_from_points
+from img2pose.geometry.boxes import boxes_from_points, pairwise_iou
 from img2pose.geometry.camera import (
     box_centers,
     box_intrinsics,
@@ -51,6 +51,7 @@ __all__ = [
     "mirror_plane",
     "mirror_poses",
     "multiply_quaternions",
+    "pairwise_iou",
     "pose_box_to_image",
     "pose_image_to_box",
     "pose_to_euler",

@@ -1,8 +1,10 @@
-"""Face boxes made from projected reference points."""
+"""Face boxes made from projected reference points, and how far boxes overlap."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from img2pose.geometry.arrays import array_module, arrays_or_tensors, constant_like
 from img2pose.tensors import is_tensor
@@ -71,3 +73,22 @@ def boxes_from_points(
         clipped = [xp.minimum(inside[:, :2], limits), xp.minimum(inside[:, 2:], limits)]
     boxes: Tensor = xp.concatenate(clipped, axis=-1)
     return boxes
+
+
+def pairwise_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Intersection over union.
+
+    Args:
+        boxes: (N, 4) left, top, right, bottom.
+        others: (M, 4).
+
+    Returns:
+        (N, M) in 0..1; 0 where both boxes have no area.
+    """
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    shared = (high - low).clip(min=0).prod(-1)
+    area, other_area = ((b[:, 2:] - b[:, :2]).prod(-1) for b in (boxes, others))
+    union = area[:, None] + other_area[None] - shared
+    iou: np.ndarray = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return iou

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from scipy.optimize import linear_sum_assignment
-from torchvision.ops import box_iou
 
 from img2pose.errors import InputError
+from img2pose.geometry import pairwise_iou
 
 # Seconds after which half of a face's earlier velocity is forgotten.
 _VELOCITY_HALF_LIFE_S = 0.1
@@ -95,9 +94,7 @@ class FaceTracker:
 
     def _matches(self, carried: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Indices of tracks and of the boxes that are theirs."""
-        overlaps = box_iou(torch.from_numpy(carried), torch.from_numpy(boxes)).numpy()
-        # Boxes without an area overlap with nothing.
-        overlaps = np.nan_to_num(overlaps, nan=0.0)
+        overlaps = pairwise_iou(carried, boxes)
         allowed = overlaps >= self._settings.min_iou
         old, new = linear_sum_assignment(np.where(allowed, overlaps, 0.0), maximize=True)
         chosen = allowed[old, new]
