@@ -123,6 +123,8 @@ def test_what_may_be_off_is_off_by_default_and_may_be_said_so() -> None:
         ("prefix: ''", "prefix"),
         ("- a list", "mapping"),
         ("model: 3", "model"),
+        ("model: false", "model"),
+        ("data: []", "data"),
         ("a: [1", "YAML"),
     ],
 )
@@ -140,6 +142,12 @@ def test_faults_name_the_file_and_the_field(tmp_path: Path, text: str, named: st
 def test_a_value_and_its_parts_cannot_both_be_set(overrides: dict[str, str]) -> None:
     with pytest.raises(InputError, match="data"):
         read_config(TrainConfig, None, overrides)
+
+
+def test_a_heading_without_lines_is_the_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "short.yaml"
+    path.write_text("model:\ndata: {}\n")
+    assert read_config(TrainConfig, path) == TrainConfig()
 
 
 def test_missing_file(tmp_path: Path) -> None:

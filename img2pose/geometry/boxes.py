@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from img2pose.geometry.arrays import array_module, arrays_or_tensors, constant_like
 from img2pose.tensors import is_tensor
 
@@ -75,7 +73,8 @@ def boxes_from_points(
     return boxes
 
 
-def pairwise_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+@arrays_or_tensors(2)
+def pairwise_iou(boxes: Tensor, others: Tensor) -> Tensor:
     """Intersection over union.
 
     Args:
@@ -85,10 +84,11 @@ def pairwise_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     Returns:
         (N, M) in 0..1; 0 where both boxes have no area.
     """
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    xp = array_module(boxes)
+    low = xp.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = xp.minimum(boxes[:, None, 2:], others[None, :, 2:])
     shared = (high - low).clip(min=0).prod(-1)
     area, other_area = ((b[:, 2:] - b[:, :2]).prod(-1) for b in (boxes, others))
     union = area[:, None] + other_area[None] - shared
-    iou: np.ndarray = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    iou: Tensor = xp.where(union > 0, shared / union, constant_like(0, shared))
     return iou

@@ -1,4 +1,4 @@
-"""Overlaps of boxes, faces merged over passes, faces given to boxes."""
+"""Faces merged over passes, faces given to boxes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from img2pose.annotators.overlaps import match_to_boxes, merge_faces, pairwise_iou
+from img2pose.annotators.overlaps import match_to_boxes, merge_faces
+from img2pose.geometry import pairwise_iou
 
 
 def boxes(*rows: tuple[float, float, float, float]) -> np.ndarray:
@@ -17,14 +18,6 @@ def boxes(*rows: tuple[float, float, float, float]) -> np.ndarray:
 def points_of(boxes_xyxy: np.ndarray) -> np.ndarray:
     """(N, 2, 2): a box's corners serve as its landmarks."""
     return boxes_xyxy.reshape(-1, 2, 2)
-
-
-def test_overlap_is_shared_area_over_union() -> None:
-    iou = pairwise_iou(
-        boxes((0, 0, 2, 2), (5, 5, 5, 9)),
-        boxes((0, 0, 2, 2), (1, 0, 3, 2), (2, 0, 4, 2), (5, 5, 5, 9)),
-    )
-    np.testing.assert_allclose(iou, [[1, 1 / 3, 0, 0], [0, 0, 0, 0]])
 
 
 def test_faces_of_one_place_are_averaged_by_score_and_keep_the_best_score() -> None:

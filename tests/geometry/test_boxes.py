@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torchvision.ops import box_iou
 
-from img2pose.geometry import boxes_from_points
+from img2pose.geometry import boxes_from_points, pairwise_iou
 
 SQUARE = np.array([[[40.0, 40.0], [60.0, 60.0], [50.0, 50.0]]])
 
@@ -57,3 +58,21 @@ def test_each_face_may_have_its_own_image_size() -> None:
 def test_no_faces_no_boxes() -> None:
     boxes = boxes_from_points(torch.zeros(0, 68, 2), torch.zeros(0, 6), (10, 10))
     assert boxes.shape == (0, 4)
+
+
+def test_overlap_is_shared_area_over_union() -> None:
+    boxes = np.array([[0, 0, 2, 2], [5, 5, 5, 9]])
+    others = np.array([[0, 0, 2, 2], [1, 0, 3, 2], [2, 0, 4, 2], [5, 5, 5, 9]])
+    expected = [[1, 1 / 3, 0, 0], [0, 0, 0, 0]]
+    np.testing.assert_allclose(pairwise_iou(boxes, others), expected)
+    of_tensors = pairwise_iou(torch.tensor(boxes), torch.tensor(others))
+    np.testing.assert_allclose(of_tensors.numpy(), expected)
+    assert pairwise_iou(boxes[:0], others).shape == (0, 4)
+
+
+def test_overlaps_are_torchvisions_in_every_bit() -> None:
+    rng = np.random.default_rng(0)
+    corner = rng.uniform(0, 50, (40, 2))
+    boxes = np.concatenate([corner, corner + rng.uniform(1, 50, (40, 2))], axis=1)
+    theirs = box_iou(torch.tensor(boxes[:25]), torch.tensor(boxes)).numpy()
+    np.testing.assert_array_equal(pairwise_iou(boxes[:25], boxes), theirs)
