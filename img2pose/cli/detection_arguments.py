@@ -14,7 +14,8 @@ from img2pose.config import ModelConfig
 from img2pose.detections import FaceDetections
 from img2pose.errors import InputError
 from img2pose.images import read_image
-from img2pose.inference.detector import PRECISIONS, Detector
+from img2pose.inference.detector import Detector
+from img2pose.models.precision import PRECISIONS
 
 _LARGEST_PIXELS = 1e9
 # Flags, and what a model's configuration calls them.

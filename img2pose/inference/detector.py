@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,11 +18,10 @@ from img2pose.inference.given_pictures import DecodedPicture
 from img2pose.inference.picture_detector import PictureDetector, detections_in
 from img2pose.models.detection_settings import DetectionSettings
 from img2pose.models.img2pose import Img2Pose
+from img2pose.models.precision import PRECISIONS, autocast_to
 from img2pose.models.shipped import shipped_checkpoint
 from img2pose.models.weights import load_model
 from img2pose.references import PoseReferences
-
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,14 +157,8 @@ class Detector(PictureDetector[_Prepared]):
     def _kind(self, prepared: _Prepared) -> Hashable:
         return prepared.tensor.shape
 
-    def _autocast(self) -> AbstractContextManager[object]:
-        dtype = PRECISIONS[self.precision]
-        if dtype is None:
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=dtype)
-
     def _run(self, batch: list[_Prepared]) -> list[FaceDetections]:
-        with torch.inference_mode(), self._autocast():
+        with torch.inference_mode(), autocast_to(self.precision, self.device):
             outputs = self.model.detect(
                 [picture.tensor for picture in batch],
                 [picture.size_hw for picture in batch],

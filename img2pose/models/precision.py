@@ -34,6 +34,15 @@ def lower_precision(device: torch.device, *, wanted: bool) -> AbstractContextMan
     return nullcontext()
 
 
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def autocast_to(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """Runs what is inside in one of `PRECISIONS`; geometry and losses stay in float32."""
+    dtype = PRECISIONS[precision]
+    return nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)
+
+
 def in_float32(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """Keeps an outer autocast out of a function: poses and boxes do not bear 16 bits."""
 

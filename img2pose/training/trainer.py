@@ -25,6 +25,7 @@ from img2pose.errors import InputError
 from img2pose.interrupts import StopRequest
 from img2pose.models.img2pose import Img2Pose
 from img2pose.models.losses import LossTerm
+from img2pose.models.precision import autocast_to
 from img2pose.training.averaging import WeightAverage
 from img2pose.training.checkpoint import TrainingState
 from img2pose.training.logging import StepClock
@@ -33,7 +34,6 @@ from img2pose.training.schedule import EarlyStop, LearningRateSchedule
 
 # Steps in a row whose scaled gradients overflow, before it is no longer the scale's fault.
 _MOST_SKIPPED = 30
-PRECISIONS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class NotFiniteError(FloatingPointError):
@@ -326,9 +326,8 @@ class Trainer:
             terms = [functional_call(self._terms, copies, arguments) for arguments in moved]
         return self.processes.sum(add_counts(terms))
 
-    def _autocast(self) -> AbstractContextManager[Any]:
-        dtype = PRECISIONS.get(self.config.optim.precision)
-        return nullcontext() if dtype is None else torch.autocast(self.device.type, dtype=dtype)
+    def _autocast(self) -> AbstractContextManager[object]:
+        return autocast_to(self.config.optim.precision, self.device)
 
     def _without_exchange(self, *, needed: bool) -> AbstractContextManager[Any]:
         if needed or not isinstance(self._wrapped, DistributedDataParallel):
