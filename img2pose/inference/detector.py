@@ -15,8 +15,7 @@ from img2pose.detections import FaceDetections
 from img2pose.devices import choose_device
 from img2pose.images import image_tensor
 from img2pose.inference.given_pictures import DecodedPicture
-from img2pose.inference.picture_detector import PictureDetector, detections_in
-from img2pose.models.detection_settings import DetectionSettings
+from img2pose.inference.picture_detector import PictureDetector, detections_in, model_settings
 from img2pose.models.img2pose import Img2Pose
 from img2pose.models.precision import PRECISIONS, autocast_to
 from img2pose.models.shipped import shipped_checkpoint
@@ -67,23 +66,15 @@ class Detector(PictureDetector[_Prepared]):
         # A configuration checks its values.
         config = replace(
             model.config,
-            **_model_settings(
+            **model_settings(
                 nms_threshold, max_detections, bbox_x_factor, bbox_y_factor, expand_forehead
             ),
         )
         if precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}: {precision!r}")
-        if score_threshold is None:
-            score_threshold = config.face_score_threshold
         self.model = model.eval()
         self.precision = precision
-        self.settings = DetectionSettings(
-            score_threshold,
-            config.nms_threshold,
-            config.max_detections,
-            (config.box_x_factor, config.box_y_factor, config.box_forehead),
-        )
-        self.score_threshold = score_threshold
+        self._set_settings(config, score_threshold)
 
     @classmethod
     def from_checkpoint(
@@ -128,7 +119,7 @@ class Detector(PictureDetector[_Prepared]):
         if path is None:
             path = shipped_checkpoint()
         chosen = choose_device(None if device is None else str(device))
-        overrides |= _model_settings(
+        overrides |= model_settings(
             nms_threshold, max_detections, bbox_x_factor, bbox_y_factor, expand_forehead
         )
         if score_threshold is not None:
@@ -174,21 +165,3 @@ class Detector(PictureDetector[_Prepared]):
             )
             for output, picture in zip(outputs, batch, strict=True)
         ]
-
-
-def _model_settings(
-    nms_threshold: float | None,
-    max_detections: int | None,
-    bbox_x_factor: float | None,
-    bbox_y_factor: float | None,
-    expand_forehead: float | None,
-) -> dict[str, Any]:
-    """Those that are given, by the names of `ModelConfig`."""
-    settings = {
-        "nms_threshold": nms_threshold,
-        "max_detections": max_detections,
-        "box_x_factor": bbox_x_factor,
-        "box_y_factor": bbox_y_factor,
-        "box_forehead": expand_forehead,
-    }
-    return {name: value for name, value in settings.items() if value is not None}

@@ -6,7 +6,7 @@ import os
 from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,8 +15,7 @@ from img2pose.errors import InputError
 from img2pose.images import image_array
 from img2pose.inference.given_pictures import DecodedPicture
 from img2pose.inference.onnx_metadata import INPUT_NAMES, OUTPUT_NAMES, OnnxMetadata
-from img2pose.inference.picture_detector import PictureDetector, detections_in
-from img2pose.models.detection_settings import DetectionSettings
+from img2pose.inference.picture_detector import PictureDetector, detections_in, model_settings
 from img2pose.references import PoseReferences
 
 if TYPE_CHECKING:
@@ -93,27 +92,16 @@ class OnnxDetector(PictureDetector[_Prepared]):
             self._session.get_modelmeta().custom_metadata_map, os.fspath(path)
         )
         _check_inputs(self._session, os.fspath(path))
-        given = {
-            "nms_threshold": nms_threshold,
-            "max_detections": max_detections,
-            "box_x_factor": bbox_x_factor,
-            "box_y_factor": bbox_y_factor,
-            "box_forehead": expand_forehead,
-            "min_size": None if min_size is None else (min_size,),
-            "max_size": max_size,
-        }
-        # A configuration checks its values.
-        wanted: dict[str, Any] = {k: value for k, value in given.items() if value is not None}
-        config = replace(self.metadata.config, **wanted)
-        if score_threshold is None:
-            score_threshold = config.face_score_threshold
-        self.settings = DetectionSettings(
-            score_threshold,
-            config.nms_threshold,
-            config.max_detections,
-            (config.box_x_factor, config.box_y_factor, config.box_forehead),
+        wanted = model_settings(
+            nms_threshold, max_detections, bbox_x_factor, bbox_y_factor, expand_forehead
         )
-        self.score_threshold = score_threshold
+        if min_size is not None:
+            wanted["min_size"] = (min_size,)
+        if max_size is not None:
+            wanted["max_size"] = max_size
+        # A configuration checks its values.
+        config = replace(self.metadata.config, **wanted)
+        self._set_settings(config, score_threshold)
         self._sizes = config.min_size[-1], config.max_size
 
     @property

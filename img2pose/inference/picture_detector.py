@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeGuard, TypeVar, overload
 import numpy as np
 from PIL import Image
 
+from img2pose.config import ModelConfig
 from img2pose.detections import FaceDetections
 from img2pose.geometry import image_intrinsics
 from img2pose.images import ImageLike, find_images, is_image
@@ -58,6 +59,13 @@ class PictureDetector(ABC, Generic[Prepared]):
     @abstractmethod
     def _run(self, batch: list[Prepared]) -> list[FaceDetections]:
         """The faces of each picture of one kind."""
+
+    def _set_settings(self, config: ModelConfig, score_threshold: float | None) -> None:
+        """Takes the settings of a configuration; without a threshold that for faces."""
+        threshold = config.face_score_threshold if score_threshold is None else score_threshold
+        self.settings = DetectionSettings.of(config, threshold)
+        # The setter checks it.
+        self.score_threshold = threshold
 
     @property
     def score_threshold(self) -> float:
@@ -189,6 +197,24 @@ class PictureDetector(ABC, Generic[Prepared]):
             batch_size=batch_size,
             look_ahead=held,
         )
+
+
+def model_settings(
+    nms_threshold: float | None,
+    max_detections: int | None,
+    bbox_x_factor: float | None,
+    bbox_y_factor: float | None,
+    expand_forehead: float | None,
+) -> dict[str, Any]:
+    """Those of a detector's settings that are given, by the names of `ModelConfig`."""
+    settings = {
+        "nms_threshold": nms_threshold,
+        "max_detections": max_detections,
+        "box_x_factor": bbox_x_factor,
+        "box_y_factor": bbox_y_factor,
+        "box_forehead": expand_forehead,
+    }
+    return {name: value for name, value in settings.items() if value is not None}
 
 
 def detections_in(

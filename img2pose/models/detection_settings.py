@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from img2pose.config import ModelConfig
+
 
 @dataclass(frozen=True)
 class DetectionSettings:
@@ -21,3 +23,13 @@ class DetectionSettings:
     nms_threshold: float
     max_detections: int
     box_factors: tuple[float, float, float]
+
+    @classmethod
+    def of(cls, config: ModelConfig, score_threshold: float) -> DetectionSettings:
+        """Those of a model's configuration, but for the threshold."""
+        return cls(
+            score_threshold,
+            config.nms_threshold,
+            config.max_detections,
+            (config.box_x_factor, config.box_y_factor, config.box_forehead),
+        )
