@@ -18,6 +18,7 @@ from img2pose.geometry import (
     rotvec_to_matrix,
     rotvec_to_quaternion,
 )
+from img2pose.geometry.camera import checked_intrinsics
 from img2pose.references import PoseReferences
 
 EYE_POINTS = (slice(36, 42), slice(42, 48))
@@ -304,11 +305,7 @@ class FaceDetections(Sequence["FaceDetections"]):
         height, width = _numbers("size_hw", value["size_hw"], (2,)).tolist()
         if not all(side.is_integer() and 1 <= side <= _LONGEST_SIDE for side in (height, width)):
             raise ValueError(f"size_hw must be two whole numbers, 1 to {_LONGEST_SIDE}")
-        intrinsics = _numbers("intrinsics", value["intrinsics"], (3, 3))
-        if not (intrinsics[0, 0] > 0 and intrinsics[1, 1] > 0):
-            raise ValueError("intrinsics need positive focal lengths")
-        if intrinsics[2].tolist() != [0, 0, 1]:
-            raise ValueError("the last row of intrinsics must be 0, 0, 1")
+        intrinsics = checked_intrinsics(_numbers("intrinsics", value["intrinsics"], (3, 3)))
         count = len(faces)
         scores = _numbers("scores", [face["score"] for face in faces], (count,))
         if not ((scores >= 0) & (scores <= 1)).all():

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from img2pose.geometry.arrays import array_module, arrays_or_tensors
 from img2pose.geometry.rotation import rotvec_to_matrix
@@ -48,6 +49,24 @@ def intrinsics_from_35mm(height: int, width: int, focal_length_mm: float) -> np.
         raise ValueError(f"focal_length_mm must be positive, not {focal_length_mm}")
     focal = focal_length_mm / math.hypot(36, 24) * math.hypot(height, width)
     return np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
+
+
+def checked_intrinsics(intrinsics: ArrayLike) -> np.ndarray:
+    """A camera's matrix as (3, 3) float64.
+
+    Raises:
+        ValueError: It has another shape, no positive focal lengths, another last row or numbers
+            that are not finite.
+    """
+    matrix = np.asarray(intrinsics, dtype=np.float64)
+    if matrix.shape != (3, 3):
+        raise ValueError(f"intrinsics must be (3, 3), not {matrix.shape}")
+    focal_lengths = np.diagonal(matrix)[:2]
+    if not (np.isfinite(matrix).all() and (focal_lengths > 0).all()):
+        raise ValueError(f"intrinsics need positive focal lengths in pixels: {matrix.tolist()}")
+    if not np.array_equal(matrix[2], [0, 0, 1]):
+        raise ValueError(f"the last row of intrinsics must be 0, 0, 1: {matrix.tolist()}")
+    return matrix
 
 
 @arrays_or_tensors(1)

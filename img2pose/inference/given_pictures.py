@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from img2pose.geometry import pose_box_to_image, pose_image_to_box, undistort_picture
+from img2pose.geometry.camera import checked_intrinsics
 from img2pose.images import ImageLike, decoded_image, image_tensor
 from img2pose.tensors import is_tensor
 
@@ -42,18 +43,6 @@ def poses_for_camera(
     poses_in_box = pose_image_to_box(poses, boxes, assumed)
     result: np.ndarray = pose_box_to_image(poses_in_box, boxes, given)
     return result
-
-
-def _checked_intrinsics(intrinsics: np.ndarray) -> np.ndarray:
-    matrix = np.asarray(intrinsics, dtype=np.float64)
-    if matrix.shape != (3, 3):
-        raise ValueError(f"intrinsics must be (3, 3), not {matrix.shape}")
-    focal_lengths = np.diagonal(matrix)[:2]
-    if not (np.isfinite(matrix).all() and (focal_lengths > 0).all()):
-        raise ValueError(f"intrinsics need positive focal lengths in pixels: {matrix.tolist()}")
-    if not np.array_equal(matrix[2], [0, 0, 1]):
-        raise ValueError(f"the last row of intrinsics must be 0, 0, 1: {matrix.tolist()}")
-    return matrix
 
 
 def _each(values: Any, ndim: int) -> tuple[Iterator[Any], bool]:
@@ -108,7 +97,7 @@ def with_cameras(
                 f"intrinsics, distortion: given for {number} pictures, but there are more"
             ) from None
         if camera is not None:
-            camera = _checked_intrinsics(camera)
+            camera = checked_intrinsics(camera)
         elif lens is not None:
             raise ValueError("distortion: give the intrinsics that belong to it too")
         yield GivenPicture(image, camera, lens)
