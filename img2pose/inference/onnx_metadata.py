@@ -83,7 +83,7 @@ class OnnxMetadata:
         try:
             value: dict[str, Any] = json.loads(properties[_KEY])
             found = value["format"], value["format_version"]
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise InputError(f"{path}: its metadata are damaged; {_REMEDY}") from error
         if found != (FORMAT, FORMAT_VERSION):
             raise InputError(
@@ -101,7 +101,8 @@ class OnnxMetadata:
                 str(value["checkpoint_sha256"]),
                 str(value["package_version"]),
             )
-        except (InputError, ValueError, TypeError, KeyError) as error:
+        # InputError is a ValueError too.
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise InputError(
                 f"{path}: its metadata are damaged ({type(error).__name__}: {error}); {_REMEDY}"
             ) from error
