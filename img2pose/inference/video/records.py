@@ -85,7 +85,7 @@ def read_found(path: Path) -> list[tuple[int, FaceDetections]]:
                 if entry["frame"] != len(found):
                     raise ValueError(f"frame {entry['frame']} where {len(found)} was expected")
                 found.append((int(entry["ticks"]), FaceDetections.from_dict(entry)))
-            except (ValueError, TypeError, KeyError, RecursionError) as error:
+            except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
                 raise InputError(
                     f"{path}: line {len(found) + 1} is not one of this command's; move the file"
                     " away or give --overwrite"

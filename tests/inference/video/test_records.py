@@ -89,6 +89,7 @@ def test_going_on_gives_the_bytes_of_writing_at_once(tmp_path: Path) -> None:
         b"[]\n",
         b'{"frame": 5, "ticks": 0}\n',
         b'{"frame": 0, "ticks": 0, "faces": []}\n',
+        b'{"frame": 0, "ticks": Infinity, "faces": []}\n',
         b'{"frame": 0, "ticks": null, "faces": [], "size_hw": [1, 1], "intrinsics": []}\n',
         b"[" * 200_000 + b"\n",
     ],
