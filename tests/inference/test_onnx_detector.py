@@ -259,11 +259,13 @@ def test_other_peoples_files_and_damaged_metadata_are_named(
     assert_refused(write_identity(path, {}), "not of img2pose")
     assert_refused(write_identity(path, {"img2pose": "{"}), "metadata are damaged")
     assert_refused(write_identity(path, {"img2pose": "[]"}), "metadata are damaged")
+    assert_refused(write_identity(path, {"img2pose": "[" * 100_000}), "metadata are damaged")
     for changes, match in (
         ({"format_version": 99}, "update"),
         ({"format": "other"}, FORMAT),
         ({"pose_mean": [0.0] * 5}, "damaged"),
         ({"points_5": [[0.0] * 3] * 5}, "hash"),
+        ({"points_5": [[10**400] * 3] * 5}, "damaged"),
         ({"model_config": {"depth": 19}}, "depth"),
         ({"model_config": None}, "damaged"),
     ):
