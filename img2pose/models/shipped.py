@@ -7,7 +7,6 @@ from pathlib import Path
 from img2pose.errors import InputError
 
 SHIPPED_NAME = "synthetic_resnet18.pth"
-MODEL_CARD_NAME = "MODEL_CARD.md"
 
 WEIGHTS_FOLDER = Path(__file__).resolve().parents[1] / "weights"
 

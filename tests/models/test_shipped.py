@@ -17,7 +17,7 @@ from img2pose.references import PoseReferences
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = shipped.WEIGHTS_FOLDER / shipped.SHIPPED_NAME
-CARD = shipped.WEIGHTS_FOLDER / shipped.MODEL_CARD_NAME
+CARD = shipped.WEIGHTS_FOLDER / "MODEL_CARD.md"
 
 
 def test_it_is_what_a_detector_takes_where_none_is_named(shipped_stand_in: Path) -> None:
