@@ -97,6 +97,8 @@ def _open_stores(paths: Sequence[str], references: PoseReferences) -> JoinedStor
 
 def _open_store(path: str, references: PoseReferences) -> PoseStore:
     store = PoseStore(path)
+    if not len(store):
+        raise InputError(f"{path}: holds no pictures; convert some, or leave it out")
     if store.meta is not None and store.meta.references_sha256 != references.sha256:
         raise InputError(
             f"{path}: its poses were fitted to other reference points"
@@ -343,7 +345,8 @@ class Run:
         before: list[Any] = []
         if self.resumed_from is not None:
             with suppress(OSError, ValueError, KeyError, TypeError):
-                before = list(json.loads((self.folder.path / "run.json").read_text())["starts"])
+                facts = json.loads((self.folder.path / "run.json").read_text(encoding="utf-8"))
+                before = list(facts["starts"])
         is_gpu = self.device.type == "cuda"
         start = {
             "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

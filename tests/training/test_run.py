@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import lmdb
+import msgpack
 import numpy as np
 import pytest
 import torch
@@ -375,6 +377,18 @@ def test_one_run_a_folder(face_dataset: Path, tmp_path: Path) -> None:
     config = small_run(face_dataset, tmp_path)
     with RunFolder(tmp_path / "run").claimed(), pytest.raises(InputError, match="another process"):
         train(config)
+
+
+@pytest.mark.parametrize("source", ["train_source", "val_source"])
+def test_a_store_without_pictures_is_named(face_dataset: Path, tmp_path: Path, source: str) -> None:
+    path = tmp_path / "none.lmdb"
+    with lmdb.open(str(path), subdir=False) as store, store.begin(write=True) as transaction:
+        transaction.put(b"__keys__", msgpack.packb([]))
+        transaction.put(b"__len__", msgpack.packb(0))
+    sources = {f"data.{source}": str(path)}
+    with pytest.raises(InputError, match=r"none\.lmdb: holds no pictures"):
+        train(small_run(face_dataset, tmp_path, **sources))
+    assert not (tmp_path / "run").exists()
 
 
 def test_other_references_than_the_labels_are_refused(
