@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from img2pose.geometry import distort_points, undistort_picture, undistort_points
@@ -19,6 +19,7 @@ LARGEST = [0.15, 0.05, 0.003, 0.003, 0.02, 0.05, 0.02, 0.01, 0.002, 0.002, 0.002
     shares=st.lists(st.floats(-1, 1), min_size=14, max_size=14),
     points=st.lists(st.tuples(st.floats(0, 320), st.floats(0, 240)), max_size=6),
 )
+@settings(deadline=None)
 def test_points_come_back(
     count: int, shares: list[float], points: list[tuple[float, float]]
 ) -> None:
