@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from img2pose.detections import FaceDetections
-from img2pose.geometry import boxes_from_points, image_intrinsics, project_points
+from img2pose.geometry import image_intrinsics, project_points
 from img2pose.references import PoseReferences
 from img2pose.visualization import (
     BLUE,
@@ -15,20 +15,11 @@ from img2pose.visualization import (
     draw_faces,
     draw_points,
 )
+from tests.visualization.poses import detections_of
 
 SIZE_HW = (480, 640)
 CAMERA = image_intrinsics(*SIZE_HW)
 GRAY = np.full((*SIZE_HW, 3), 128, np.uint8)
-
-
-def detections_of(poses: list[list[float]], references: PoseReferences) -> FaceDetections:
-    array = np.array(poses, dtype=np.float64).reshape(-1, 6)
-    boxes = np.zeros((0, 4))
-    if len(array):
-        points = project_points(references.points_68, array, CAMERA)
-        boxes = boxes_from_points(points, array, SIZE_HW)
-    scores = np.linspace(0.9, 0.6, len(array))
-    return FaceDetections(array, boxes, scores, CAMERA, SIZE_HW)
 
 
 def centroid(picture: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
@@ -43,7 +34,7 @@ def test_the_axes_point_right_down_and_out_of_the_face(references: PoseReference
     only_axes = {"boxes": False, "scores": False}
     # A face that looks to the picture's left: its -z axis leads there.
     for ry, side in ((0.6, 1), (-0.6, -1)):
-        found = detections_of([[0, ry, 0, 0, 0, 6.0]], references)
+        found = detections_of([[0, ry, 0, 0, 0, 6.0]], SIZE_HW)
         drawn = draw_faces(GRAY, found, references, **only_axes)
         outward = project_points(np.array([[0.0, 0, -0.7]]), found.poses, CAMERA)[0, 0]
         assert np.sign(outward[0] - origin[0]) == -side
@@ -56,7 +47,7 @@ def test_the_axes_point_right_down_and_out_of_the_face(references: PoseReference
 
 
 def test_parts_are_drawn_as_asked_and_never_in_place(references: PoseReferences) -> None:
-    found = detections_of([[0, 0, 0, 0, 0, 6.0]], references)
+    found = detections_of([[0, 0, 0, 0, 0, 6.0]], SIZE_HW)
     parts = dict.fromkeys(("axes", "boxes", "scores", "landmarks"), False)
     np.testing.assert_array_equal(draw_faces(GRAY, found, references, **parts), GRAY)
     boxed = draw_faces(GRAY, found, references, **{**parts, "boxes": True})
@@ -74,11 +65,9 @@ def test_parts_are_drawn_as_asked_and_never_in_place(references: PoseReferences)
 
 def test_nearer_faces_lie_over_farther_ones(references: PoseReferences) -> None:
     near, far = [0, 0, 0, 0, 0, 6.0], [0.2, 0, 0, 0.3, -0.2, 9.0]
-    both = draw_faces(GRAY, detections_of([near, far], references), references)
-    swapped = draw_faces(GRAY, detections_of([far, near], references), references)
-    alone = draw_faces(
-        GRAY, detections_of([near], references), references, boxes=False, scores=False
-    )
+    both = draw_faces(GRAY, detections_of([near, far], SIZE_HW), references)
+    swapped = draw_faces(GRAY, detections_of([far, near], SIZE_HW), references)
+    alone = draw_faces(GRAY, detections_of([near], SIZE_HW), references, boxes=False, scores=False)
     axes = np.isin(alone, [*RED, *GREEN, *BLUE]).all(-1) & (alone != 128).any(-1)
     np.testing.assert_array_equal(both[axes], alone[axes])
     np.testing.assert_array_equal(swapped[axes], alone[axes])
@@ -103,8 +92,8 @@ def test_faces_at_or_behind_the_camera_are_left_out(
 
 
 def test_faces_beyond_the_picture_and_pictures_without_faces(references: PoseReferences) -> None:
-    np.testing.assert_array_equal(draw_faces(GRAY, detections_of([], references), references), GRAY)
-    outside = detections_of([[0, 0, 0, 90.0, 40, 6], [0, 0, 0, 1e9, -1e9, 6.0]], references)
+    np.testing.assert_array_equal(draw_faces(GRAY, detections_of([], SIZE_HW), references), GRAY)
+    outside = detections_of([[0, 0, 0, 90.0, 40, 6], [0, 0, 0, 1e9, -1e9, 6.0]], SIZE_HW)
     assert draw_faces(GRAY, outside, references, landmarks=True).shape == GRAY.shape
     tiny = np.zeros((4, 6, 3), np.uint8)
     found = FaceDetections(
