@@ -60,7 +60,9 @@ def boxes_from_points(
         ],
         axis=-1,
     )
-    height_width = size_hw if is_tensor(size_hw) else constant_like(size_hw, sides)
+    height_width = (
+        size_hw if is_tensor(size_hw) and is_tensor(sides) else constant_like(size_hw, sides)
+    )
     limits = height_width[..., [1, 0]]
     zero = constant_like(0, sides)
     if published_rounding:

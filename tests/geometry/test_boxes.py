@@ -50,9 +50,11 @@ def test_published_rounding_leaves_a_face_outside_inverted() -> None:
 def test_each_face_may_have_its_own_image_size() -> None:
     points = np.array([[[0.0, 50], [200, 90]]] * 2)
     sizes_hw = np.array([[100, 80], [60, 150]])
-    boxes = boxes_from_points(points, np.zeros((2, 6)), torch.tensor(sizes_hw))
-    assert boxes[:, 2].tolist() == [80, 150]
-    assert boxes[:, 3].tolist() == pytest.approx([92, 60])
+    for given in (sizes_hw, torch.tensor(sizes_hw)):
+        boxes = boxes_from_points(points, np.zeros((2, 6)), given)
+        assert isinstance(boxes, np.ndarray)
+        assert boxes[:, 2].tolist() == [80, 150]
+        assert boxes[:, 3].tolist() == pytest.approx([92, 60])
 
 
 def test_no_faces_no_boxes() -> None:
