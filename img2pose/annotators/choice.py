@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
 import json
@@ -14,6 +13,7 @@ from typing import Any
 
 from img2pose.annotators.protocol import FaceDetector
 from img2pose.errors import InputError
+from img2pose.files import file_sha256
 
 # Module and class; only the chosen one is imported, since models take long.
 BUILT_IN = {
@@ -137,6 +137,10 @@ class DetectorChoice:
                 f"--detector {self.name}: {error}; the module must be in the current folder"
                 f" ({here}) or installed"
             ) from error
+        except (ImportError, SyntaxError) as error:
+            raise InputError(
+                f"--detector {self.name}: {module_name} cannot be imported ({error}); mend it"
+            ) from error
         found: Any = getattr(module, class_name, None)
         if not isinstance(found, type):
             raise InputError(f"--detector {self.name}: {module_name} has no class {class_name}")
@@ -170,8 +174,7 @@ def _names_file(value: Any) -> bool:
 
 
 def _file_and_digest(path: str) -> str:
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = file_sha256(path, "check --detector_options")
     return f"{Path(path).name} sha256:{digest[:_DIGEST_LENGTH]}"
 
 
