@@ -454,7 +454,8 @@ def write_annotation_list(
     """
     lines = [os.fspath(entry) for entry in entries]
     for line in lines:
-        if line != line.strip() or "\n" in line:
+        # Reading takes a lone carriage return for a line break too.
+        if line != line.strip() or "\n" in line or "\r" in line:
             raise InputError(f"{path}: cannot list {line!r}; rename it without white space there")
     write_text(path, "".join(f"{line}\n" for line in lines))
 
