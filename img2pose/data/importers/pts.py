@@ -87,7 +87,8 @@ def read_label_set(images_path: str | os.PathLike[str], *, allow_outside: bool =
     counts pixels from 1: so does the published conversion.
 
     Args:
-        images_path: The folder; folders inside it are not read.
+        images_path: The folder; folders inside it are not read, and names that begin with a dot do
+            not count.
         allow_outside: Images may be links to files outside the folder.
 
     Returns:
@@ -100,6 +101,9 @@ def read_label_set(images_path: str | os.PathLike[str], *, allow_outside: bool =
     pts_files: list[Path] = []
     images: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
+        # Copies from a Mac have a hidden companion of each file.
+        if path.name.startswith("."):
+            continue
         if path.suffix.lower() == ".pts":
             pts_files.append(path)
         elif path.suffix.lower() in IMAGE_SUFFIXES:
