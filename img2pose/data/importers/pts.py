@@ -15,9 +15,9 @@ from img2pose.data.importers.label_set import (
     LabelSet,
     images_folder,
     labelled_size,
-    read_label_text,
 )
 from img2pose.errors import InputError
+from img2pose.files import read_text
 from img2pose.images import IMAGE_SUFFIXES
 
 LABEL_SOURCE = ".pts files"
@@ -77,7 +77,7 @@ def read_pts(path: str | os.PathLike[str]) -> np.ndarray:
     Raises:
         InputError: It cannot be read or is something else.
     """
-    return parse_pts(read_label_text(path, "a .pts file"), path)
+    return parse_pts(read_text(path, "a .pts file"), path)
 
 
 def read_label_set(images_path: str | os.PathLike[str], *, allow_outside: bool = False) -> LabelSet:
