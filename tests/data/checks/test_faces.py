@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from img2pose.data.checks.faces import (
-    MIRROR_ORDER_5,
     check_boxes,
     check_fits,
     check_points,
@@ -21,6 +20,7 @@ from img2pose.data.checks.faces import (
     signed_orientation,
 )
 from img2pose.geometry import (
+    MIRROR_ORDER_5,
     MIRROR_ORDER_68,
     euler_to_matrix,
     image_intrinsics,
