@@ -186,6 +186,31 @@ def leftovers_of(target: Path) -> list[Path]:
     return sorted(target.parent.glob(pattern))
 
 
+def read_text(path: str | os.PathLike[str], kind: str) -> str:
+    """The UTF-8 text of a file.
+
+    Args:
+        path: The file.
+        kind: What it should be, for messages.
+
+    Raises:
+        InputError: It is missing, no file or no text.
+    """
+    # Reading from a pipe would wait for ever.
+    if Path(path).exists() and not Path(path).is_file():
+        raise InputError(f"{path}: is not a file; give {kind}")
+    try:
+        # Some editors on Windows put a byte order mark first.
+        return Path(path).read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path}: is not there; give {kind}; paths are relative to the current folder"
+            f" ({Path.cwd()})"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as {kind} ({error})") from error
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Writes UTF-8 text, whole or not at all."""
     with replace_when_complete(path) as part:

@@ -116,15 +116,21 @@ def max_pixels_of_environment() -> int:
     return int(value)
 
 
+def let_pillow_read(max_pixels: int) -> None:
+    """Raises Pillow's own limit, one for the whole process, where it would refuse so many pixels.
+
+    It warns above its limit and refuses above twice that.
+    """
+    if Image.MAX_IMAGE_PIXELS is not None and max_pixels > 2 * Image.MAX_IMAGE_PIXELS:
+        Image.MAX_IMAGE_PIXELS = max_pixels
+
+
 def _open_small_enough(
     source: str | os.PathLike[str] | io.BytesIO, name: str, max_pixels: int | None
 ) -> Image.Image:
     """Reads a picture's header; its pixels are not decoded yet."""
     limit = max_pixels_of_environment() if max_pixels is None else max_pixels
-    # Pillow warns above its limit and refuses above twice that, one limit for the whole process:
-    # whoever asks for more than it refuses has to raise that as well.
-    if Image.MAX_IMAGE_PIXELS is not None and limit > 2 * Image.MAX_IMAGE_PIXELS:
-        Image.MAX_IMAGE_PIXELS = limit
+    let_pillow_read(limit)
     remedy = f"shrink it, or set {MAX_PIXELS_VARIABLE} if you trust it"
     try:
         with warnings.catch_warnings():

@@ -137,6 +137,10 @@ class DetectorChoice:
                 f"--detector {self.name}: {error}; the module must be in the current folder"
                 f" ({here}) or installed"
             ) from error
+        except (ImportError, SyntaxError) as error:
+            raise InputError(
+                f"--detector {self.name}: {module_name} cannot be imported ({error}); mend it"
+            ) from error
         found: Any = getattr(module, class_name, None)
         if not isinstance(found, type):
             raise InputError(f"--detector {self.name}: {module_name} has no class {class_name}")
@@ -170,7 +174,7 @@ def _names_file(value: Any) -> bool:
 
 
 def _file_and_digest(path: str) -> str:
-    digest = file_sha256(path, "make it readable")
+    digest = file_sha256(path, "check --detector_options")
     return f"{Path(path).name} sha256:{digest[:_DIGEST_LENGTH]}"
 
 

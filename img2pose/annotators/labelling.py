@@ -10,11 +10,10 @@ import numpy as np
 
 from img2pose.annotators.overlaps import match_to_boxes
 from img2pose.annotators.protocol import FoundFaces
-from img2pose.data.annotations import UNKNOWN_COORDINATE, Annotation
+from img2pose.data.annotations import UNKNOWN_COORDINATE, Annotation, unknown_landmarks
 
 # Enough for any fit, and files stay small.
 _DECIMALS = 3
-_UNKNOWN_POINTS = np.full((5, 2), UNKNOWN_COORDINATE)
 
 
 @dataclass(frozen=True)
@@ -83,8 +82,8 @@ def source_of_matched(label_source: str, given: Annotation) -> str:
 def add_landmarks(given: Annotation, labelled: Annotation, rule: MatchRule) -> MatchedFaces:
     """Gives boxes the landmarks and scores of the found faces that belong to them.
 
-    Boxes stay as given, and so do landmarks where they are known already. A box that no found
-    face belongs to stays without landmarks: five points of -1.
+    Boxes stay as given, and so do head angles, poses and visibility, and landmarks where they are
+    known already. A box that no found face belongs to stays without landmarks: five points of -1.
 
     Args:
         given: Boxes that are known, of the same picture.
@@ -93,8 +92,12 @@ def add_landmarks(given: Annotation, labelled: Annotation, rule: MatchRule) -> M
     """
     found, taken = match_to_boxes(labelled.boxes_xyxy, given.boxes_xyxy, rule.min_iou)
     landmarks = [
-        points if known else _UNKNOWN_POINTS
+        points if known else unknown_landmarks()
         for points, known in zip(given.landmarks, given.has_landmarks, strict=True)
+    ]
+    landmark_visibility = [
+        seen if known else None
+        for seen, known in zip(given.landmark_visibility, given.has_landmarks, strict=True)
     ]
     scores = list(given.scores)
     for face, box in zip(found.tolist(), taken.tolist(), strict=True):
@@ -103,13 +106,17 @@ def add_landmarks(given: Annotation, labelled: Annotation, rule: MatchRule) -> M
             landmarks[box] = labelled.landmarks[face]
     unmatched = np.setdiff1d(np.arange(len(labelled)), found)
     extra = unmatched if rule.keep_unmatched else unmatched[:0]
+    unknown = (None,) * len(extra)
     annotation = Annotation(
         labelled.image_path,
         np.concatenate([given.boxes_xyxy, labelled.boxes_xyxy[extra]]),
         (*landmarks, *(labelled.landmarks[face] for face in extra)),
         labelled.source,
         (*scores, *(labelled.scores[face] for face in extra)),
-        (*given.head_angles, *(None for _ in extra)),
+        (*given.head_angles, *unknown),
         source_of_matched(labelled.label_source or "", given),
+        (*given.poses, *unknown),
+        (*given.visibility, *unknown),
+        (*landmark_visibility, *unknown),
     )
     return MatchedFaces(annotation, len(found), len(unmatched))

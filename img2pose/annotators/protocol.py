@@ -32,8 +32,8 @@ class FaceDetector(Protocol):
     A class of your own needs this method only; nothing has to be imported or inherited. It is
     named `--detector module:Class` (the module in the current folder or installed) and built once
     in each worker process, as `Class(**options)` with the `--detector_options key=value` of the
-    command line: numbers, `true`, `false` and `null` as in JSON, everything else as text. To refuse
-    an option, raise `ValueError` with a message.
+    command line: numbers, lists, `true`, `false` and `null` as in JSON, everything else as text. To
+    refuse an option, raise `ValueError` with a message.
 
         class MyDetector:
             def __init__(self, threshold: float = 0.5) -> None: ...

@@ -12,6 +12,7 @@ import numpy as np
 from img2pose.annotators.overlaps import merge_faces
 from img2pose.annotators.protocol import FoundFaces
 from img2pose.errors import InputError
+from img2pose.geometry import MIRROR_ORDER_5
 
 DEFAULT_SIZES = (320, 640, 1024, 2048)
 # A face of 8 pixels becomes one of 16; more invents faces and costs time.
@@ -20,8 +21,6 @@ MAX_UPSCALE = 2.0
 _VOTE_THRESHOLD = 0.5
 # Far more than a picture's faces: no face is lost to OpenCV's limit.
 _MOST_BOXES = 20_000
-# What a mirror does to the five points: the eyes change places, and the mouth corners.
-_MIRRORED = [1, 0, 2, 4, 3]
 
 
 class YuNet:
@@ -112,7 +111,7 @@ class YuNet:
             boxes, scores, points = _read_rows(self._net.detect(cv2.flip(image_bgr, 1))[1])
             boxes[:, [0, 2]] = width - boxes[:, [2, 0]]
             points[..., 0] = width - points[..., 0]
-            yield boxes, scores, points[:, _MIRRORED]
+            yield boxes, scores, points[:, MIRROR_ORDER_5]
 
 
 def _read_rows(rows: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

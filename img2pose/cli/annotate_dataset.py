@@ -32,7 +32,6 @@ from img2pose.data.annotations import (
     Annotation,
     read_annotation,
     read_annotation_list,
-    read_text,
     resolve_image,
     write_annotation,
     write_annotation_list,
@@ -41,6 +40,7 @@ from img2pose.data.worker_processes import map_in_processes
 from img2pose.errors import InputError
 from img2pose.files import (
     check_output_folder,
+    read_text,
     told_when_unwritable,
     write_json,
     write_text,

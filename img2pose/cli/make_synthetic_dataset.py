@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from img2pose.cli.exit_codes import exit_code_from_errors
 from img2pose.cli.parsers import command_parser, print_results
-from img2pose.data.annotations import read_annotation, read_text
+from img2pose.data.annotations import read_annotation
 from img2pose.data.synthetic.figures import Wardrobe
 from img2pose.data.synthetic.settings import HIDDEN_FACES, SyntheticSettings
 from img2pose.data.synthetic.writer import (
@@ -32,7 +32,7 @@ from img2pose.data.synthetic.writer import (
     remove_leftovers,
 )
 from img2pose.errors import InputError, OutputError
-from img2pose.files import check_output_folder, write_json
+from img2pose.files import check_output_folder, read_text, write_json
 from img2pose.images import find_images, read_image, write_picture
 from img2pose.versions import package_versions
 from img2pose.visualization.primitives import BOX_COLOR, GREEN, RED, draw_dots, draw_rectangle

@@ -28,7 +28,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from img2pose.errors import InputError
-from img2pose.files import write_json, write_text
+from img2pose.files import read_text, write_json, write_text
 
 UNKNOWN_COORDINATE = -1.0
 LANDMARK_COUNTS = (5, 68)
@@ -454,30 +454,7 @@ def write_annotation_list(
     """
     lines = [os.fspath(entry) for entry in entries]
     for line in lines:
-        if line != line.strip() or "\n" in line:
+        # Reading takes a lone carriage return for a line break too.
+        if line != line.strip() or "\n" in line or "\r" in line:
             raise InputError(f"{path}: cannot list {line!r}; rename it without white space there")
     write_text(path, "".join(f"{line}\n" for line in lines))
-
-
-def read_text(path: str | os.PathLike[str], kind: str) -> str:
-    """The UTF-8 text of a file.
-
-    Args:
-        path: The file.
-        kind: What it should be, for messages.
-
-    Raises:
-        InputError: It is missing, no file or no text.
-    """
-    # Reading from a pipe would wait for ever.
-    if Path(path).exists() and not Path(path).is_file():
-        raise InputError(f"{path}: is not a file; give {kind}")
-    try:
-        # Some editors on Windows put a byte order mark first.
-        return Path(path).read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{path}: is not there; paths are relative to the current folder ({Path.cwd()})"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as {kind} ({error})") from error

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from img2pose.data.annotations import read_text, resolve_image
+from img2pose.data.annotations import resolve_image
 from img2pose.errors import InputError
+from img2pose.files import read_text
 
 IMAGE_SUFFIX = "_rgb.png"
 POSE_SUFFIX = "_pose.txt"

@@ -157,6 +157,9 @@ def fit_labels(
     Returns:
         Labels of the faces in order, without those whose box has no area.
 
+    Raises:
+        ValueError: `pose_camera` or `pose_labels` is none of these.
+
     Source: EPnP, Lepetit, Moreno-Noguer and Fua, IJCV 2009, as Albiero et al., CVPR 2021, use it.
     Differs: a fit that fails or lies behind the camera marks the face as one without pose.
     """

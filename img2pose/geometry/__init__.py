@@ -15,6 +15,7 @@ from img2pose.geometry.camera import (
 from img2pose.geometry.lens import distort_points, undistort_picture, undistort_points
 from img2pose.geometry.pnp import solve_pose
 from img2pose.geometry.pose import (
+    MIRROR_ORDER_5,
     MIRROR_ORDER_68,
     in_plane_rotation,
     mirror_plane,
@@ -36,6 +37,7 @@ from img2pose.geometry.rotation import (
 )
 
 __all__ = [
+    "MIRROR_ORDER_5",
     "MIRROR_ORDER_68",
     "box_centers",
     "box_intrinsics",

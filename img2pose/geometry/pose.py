@@ -200,6 +200,9 @@ MIRROR_ORDER_68 = np.array(
     + [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
 )
 
+# The same of five: eye, eye, nose, mouth corner, mouth corner.
+MIRROR_ORDER_5 = np.array([1, 0, 2, 4, 3])
+
 
 @arrays_or_tensors(2)
 def mirror_poses(poses: Tensor, normal: Tensor, offset: float) -> Tensor:

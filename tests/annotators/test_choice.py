@@ -40,6 +40,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "own_detector_1.py").write_text(MODULE)
+    (tmp_path / "broken_detector_1.py").write_text("class Mine(:\n")
+    (tmp_path / "lacking_detector_1.py").write_text("from pathlib import no_such_name\n")
     (tmp_path / "weights.bin").write_bytes(b"weights")
     yield tmp_path
     sys.modules.pop("own_detector_1", None)
@@ -105,6 +107,8 @@ def test_settings_tell_contents_and_defaults_apart_but_not_places(folder: Path) 
         ("retina", {}, "choose yunet, img2pose or a class of your own"),
         ("own_detector_1:", {}, "module:Class"),
         ("no_such_module:Mine", {}, "no_such_module.*current folder"),
+        ("broken_detector_1:Mine", {}, "broken_detector_1 cannot be imported.*line 1"),
+        ("lacking_detector_1:Mine", {}, "lacking_detector_1 cannot be imported.*no_such_name"),
         ("own_detector_1:Other", {}, "no class Other"),
         ("own_detector_1:function", {}, "no class function"),
         ("own_detector_1:NotCallable", {}, "cannot be called"),

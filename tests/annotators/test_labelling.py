@@ -85,6 +85,26 @@ def test_points_that_are_known_stay() -> None:
     assert annotation.scores == (0.9,)
 
 
+def test_all_that_is_known_of_given_faces_stays() -> None:
+    known, pose = np.ones(68, dtype=bool), np.array([0.1, 0, 0, 0, 0, 5])
+    there = given(
+        (0, 0, 20, 20),
+        (60, 0, 80, 20),
+        landmarks=(points_at(7, 68), UNKNOWN),
+        poses=(pose, pose + 1),
+        visibility=(0.7, None),
+        landmark_visibility=(known, np.zeros(5, dtype=bool)),
+    )
+    labelled = label_faces(found((60, 0, 80, 20), (30, 30, 40, 40)), "a.jpg", SIZE_HW, "mine")
+    annotation = add_landmarks(there, labelled, MatchRule(keep_unmatched=True)).annotation
+    assert annotation.poses[2] is None
+    np.testing.assert_array_equal(annotation.poses[:2], there.poses)
+    assert annotation.visibility == (0.7, None, None)
+    # Flags of points that were not known say nothing of those that take their place.
+    np.testing.assert_array_equal(annotation.landmark_visibility[0], known)
+    assert annotation.landmark_visibility[1:] == (None, None)
+
+
 @pytest.mark.parametrize("keep", [True, False])
 def test_pictures_without_given_or_found_faces(keep: bool) -> None:
     nothing = FoundFaces(np.zeros((0, 4)), np.zeros(0), [])

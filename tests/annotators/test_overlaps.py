@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from img2pose.annotators.overlaps import match_to_boxes, merge_faces
@@ -51,6 +51,7 @@ def test_nothing_merges_to_nothing_and_boxes_without_area_come_to_an_end() -> No
 corners = st.tuples(*[st.integers(0, 12)] * 2, *[st.integers(1, 8)] * 2)
 
 
+@settings(deadline=None)
 @given(st.lists(corners, max_size=12), st.randoms(use_true_random=False))
 def test_merging_does_not_depend_on_the_order_and_leaves_no_overlaps(
     rows: list[tuple[int, int, int, int]], random: object

@@ -239,6 +239,16 @@ def test_pictures_over_the_limit_are_not_decoded(dataset: Path) -> None:
     assert report()["counts"]["pictures_decoded"] == COUNT - 2
 
 
+def test_the_limit_given_counts_rather_than_those_of_pillow_and_the_environment(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5000)
+    monkeypatch.setenv("IMG2POSE_MAX_PIXELS", "5000")
+    assert run("--max_pixels", "100000") == 0
+    assert found() == {}
+    assert report()["counts"]["pictures_decoded"] == COUNT
+
+
 def test_head_angles_far_from_the_fit_draw_a_warning(dataset: Path) -> None:
     change(1, lambda value: value.update(pose_para=[[0.0, 1.5, 0.0]]))
     assert run() == 0

@@ -266,9 +266,10 @@ def test_missing_or_binary_lists_are_refused(tmp_path: Path) -> None:
         read_annotation_list(tmp_path / "l.txt")
 
 
-def test_paths_that_a_list_cannot_hold_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("entry", ["a\nb.json", "a\rb.json", " a.json", "a.json "])
+def test_paths_that_a_list_cannot_hold_are_refused(tmp_path: Path, entry: str) -> None:
     with pytest.raises(InputError, match="cannot list"):
-        write_annotation_list(tmp_path / "l.txt", ["a\nb.json"])
+        write_annotation_list(tmp_path / "l.txt", [entry])
     assert not (tmp_path / "l.txt").exists()
 
 

@@ -140,11 +140,8 @@ def test_points_on_one_spot_have_no_pose(references: PoseReferences, camera: Pos
     for count in (5, 68):
         annotation = annotation_of(np.full((count, 2), 30.0), boxes=np.array([[10, 10, 50, 50]]))
         labels = fit_labels(annotation, SIZE_HW, references, camera)
-        known = has_pose(labels.poses_in_image)
-        assert labels.without_fit == 1 - known.sum()
-        # Either there is no pose, or it is one that training can use.
-        assert np.isfinite(labels.poses_in_image).all()
-        assert (labels.poses_in_image[known, 5] > 0).all()
+        assert labels.without_fit == 1
+        assert (labels.poses_in_image == NO_POSE).all()
 
 
 @pytest.mark.parametrize("camera", ["box", "image"])
@@ -196,13 +193,3 @@ def test_published_labels() -> None:
     poses = np.concatenate(posed)
     np.testing.assert_allclose(poses.mean(0), expected["pose_mean"], rtol=0, atol=1e-6)
     np.testing.assert_allclose(poses.std(0), expected["pose_stddev"], rtol=0, atol=1e-6)
-
-
-def test_landmarks_in_one_place_have_no_pose(references: PoseReferences) -> None:
-    annotation = Annotation(
-        "a.png", np.array([[0.0, 0, 10, 10]]), (np.full((68, 2), 5.0),), Path("a")
-    )
-    for camera in POSE_CAMERAS:
-        labels = fit_labels(annotation, (20, 20), references, camera)
-        assert labels.without_fit == 1
-        assert (labels.poses_in_image == NO_POSE).all()

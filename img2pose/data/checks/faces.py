@@ -15,6 +15,7 @@ import numpy as np
 from img2pose.data.annotations import LANDMARK_COUNTS, UNKNOWN_COORDINATE
 from img2pose.data.checks.findings import Problem
 from img2pose.geometry import (
+    MIRROR_ORDER_5,
     MIRROR_ORDER_68,
     geodesic_angle,
     image_intrinsics,
@@ -23,9 +24,6 @@ from img2pose.geometry import (
     solve_pose,
 )
 from img2pose.references import PoseReferences
-
-MIRROR_ORDER_5 = np.array([1, 0, 2, 4, 3])
-"""Where each of the five points goes when the picture is mirrored."""
 
 DUPLICATE_IOU = 0.9
 _LARGELY_OUTSIDE = 0.5

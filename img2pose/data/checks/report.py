@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from img2pose.data.checks.faces import HIGH_ERROR, OUTLIER_ERROR
-from img2pose.data.checks.findings import CHECKS, Problem
+from img2pose.data.checks.findings import CHECKS, Problem, Severity
 from img2pose.data.checks.sources import PictureReport, StoreSource
 from img2pose.data.store import StoreMeta
 from img2pose.errors import InputError
@@ -104,6 +104,10 @@ class DatasetReport:
 
     Args:
         worst_count: How many of the faces with the greatest error are remembered.
+
+    Attributes:
+        pictures: How many were added.
+        decoded: How many of them could be read.
     """
 
     def __init__(self, worst_count: int = 24) -> None:
@@ -189,7 +193,7 @@ class DatasetReport:
         """Findings that are warnings."""
         return self._count("warning")
 
-    def _count(self, severity: str) -> int:
+    def _count(self, severity: Severity) -> int:
         return sum(f.count for name, f in self._found.items() if CHECKS[name].severity == severity)
 
     def reprojection_errors(self) -> np.ndarray:
@@ -351,7 +355,7 @@ class DatasetReport:
         return "\n\n".join(part for part in parts if part)
 
 
-def _findings_text(severity: str, found: dict[str, _Found], examples: int) -> str:
+def _findings_text(severity: Severity, found: dict[str, _Found], examples: int) -> str:
     checks = [(name, f) for name, f in found.items() if CHECKS[name].severity == severity]
     total = sum(f.count for _, f in checks)
     lines = [f"{severity}s: {total}"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -28,7 +29,7 @@ from img2pose.data.labels import PoseCamera, fit_labels, has_pose
 from img2pose.data.store import PoseStore, Record
 from img2pose.errors import InputError
 from img2pose.geometry import image_intrinsics, pose_image_to_box
-from img2pose.images import decode_image
+from img2pose.images import DEFAULT_MAX_PIXELS, decode_image, let_pillow_read
 from img2pose.references import PoseReferences
 
 _ORIENTATION_TAG = 0x0112
@@ -53,7 +54,7 @@ class Limits:
         min_side: Pixels; pictures with a shorter one draw a warning.
     """
 
-    max_pixels: int = 100_000_000
+    max_pixels: int = DEFAULT_MAX_PIXELS
     min_side: int = 32
 
 
@@ -139,13 +140,17 @@ class Source(Protocol):
         """
 
 
-def _header(content: bytes) -> tuple[tuple[int, int], int]:
+def _header(content: bytes, max_pixels: int) -> tuple[tuple[int, int], int]:
     """(H, W) and EXIF orientation, without decoding the pixels.
 
     Raises:
         Exception: Whatever Pillow answers to a damaged file.
     """
-    with Image.open(io.BytesIO(content)) as image:
+    let_pillow_read(max_pixels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        opened = Image.open(io.BytesIO(content))
+    with opened as image:
         orientation = image.getexif().get(_ORIENTATION_TAG, _UPRIGHT)
         return (image.height, image.width), orientation
 
@@ -154,7 +159,7 @@ def _check_picture(report: PictureReport, content: bytes, limits: Limits) -> tup
     """Notes what is wrong with a picture file; (H, W) if it can be used."""
     report.digest = hashlib.blake2b(content, digest_size=16).digest()
     try:
-        (height, width), orientation = _header(content)
+        (height, width), orientation = _header(content, limits.max_pixels)
     except Image.DecompressionBombError as error:
         report.add("image_too_large", str(error))
         return None
@@ -169,7 +174,7 @@ def _check_picture(report: PictureReport, content: bytes, limits: Limits) -> tup
         )
         return None
     try:
-        pixels = decode_image(content, "picture", upright=False)
+        pixels = decode_image(content, "picture", upright=False, max_pixels=limits.max_pixels)
     except InputError as error:
         report.add("image_unreadable", str(error).removeprefix("picture: "))
         return None
@@ -290,7 +295,7 @@ class AnnotationSource:
             content = path.read_bytes()
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error}); check the data again") from error
-        pixels = decode_image(content, str(path), upright=False)
+        pixels = decode_image(content, str(path), upright=False, max_pixels=self.limits.max_pixels)
         known = landmarks_known(annotation.landmarks)
         fits = fit_faces(annotation.landmarks, known, pixels.shape[:2], self.references)
         return LabelledPicture(pixels, annotation.boxes_xyxy, annotation.landmarks, fits.poses)
@@ -426,7 +431,10 @@ class StoreSource:
         """See `Source`."""
         record = self.store[index]
         pixels = decode_image(
-            record.image_bytes, f"{self.path}: {self.place(index)}", upright=False
+            record.image_bytes,
+            f"{self.path}: {self.place(index)}",
+            upright=False,
+            max_pixels=self.limits.max_pixels,
         )
         poses = np.where(record.has_pose[:, None], record.poses_in_image, np.nan)
         return LabelledPicture(pixels, record.boxes_xyxy, record.landmarks, poses)

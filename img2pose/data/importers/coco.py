@@ -19,9 +19,9 @@ from img2pose.data.importers.label_set import (
     LabelSet,
     face_list_images,
     images_folder,
-    read_label_text,
 )
 from img2pose.errors import InputError
+from img2pose.files import read_text
 
 _COUNTS = (
     "faces with landmarks",
@@ -34,7 +34,7 @@ _COUNTS = (
 
 @dataclass(frozen=True)
 class _Face:
-    """One entry of the file's `annotations`; None: left out, for the reason that is counted."""
+    """One entry of the file's `annotations`; `landmarks` (P, 2), None where they are not known."""
 
     box_xyxy: list[float]
     landmarks: np.ndarray | None
@@ -197,7 +197,7 @@ def read_label_set(
         InputError: The file cannot be read or is malformed, or left and right are exchanged.
     """
     folder, label_file = images_folder(images_path), Path(label_file)
-    text = read_label_text(label_file, "a COCO file")
+    text = read_text(label_file, "a COCO file")
     faces, counts = parse_faces(text, label_file, category)
     counts |= order_five_points(faces.values(), label_file, swap_left_right)
     images = face_list_images(folder, label_file, faces, label_file.name, allow_outside)

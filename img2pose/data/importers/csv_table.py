@@ -31,9 +31,9 @@ from img2pose.data.importers.label_set import (
     face_list_images,
     images_folder,
     parse_numbers,
-    read_label_text,
 )
 from img2pose.errors import InputError
+from img2pose.files import read_text
 
 _PATH = "image_path"
 _BOX = ("left", "top", "right", "bottom")
@@ -183,7 +183,7 @@ def read_label_set(
         InputError: The table cannot be read or is malformed, or left and right are exchanged.
     """
     folder, label_file = images_folder(images_path), Path(label_file)
-    faces, counts = parse_faces(read_label_text(label_file, "a CSV table"), label_file)
+    faces, counts = parse_faces(read_text(label_file, "a CSV table"), label_file)
     counts |= order_five_points(faces.values(), label_file, swap_left_right)
     images = face_list_images(folder, label_file, faces, label_file.name, allow_outside)
     return LabelSet(images, label_file.name, counts)

@@ -7,9 +7,7 @@ from pathlib import Path
 
 from img2pose.data.importers.label_set import FaceList
 from img2pose.errors import InputError
-
-# Left eye, right eye, nose, left mouth corner, right mouth corner, with sides exchanged.
-_SIDES_EXCHANGED = (1, 0, 2, 4, 3)
+from img2pose.geometry import MIRROR_ORDER_5
 
 
 def order_five_points(
@@ -36,7 +34,7 @@ def order_five_points(
             if points is None or len(points) != 5:
                 continue
             if swap_left_right:
-                points = image.landmarks[index] = points[list(_SIDES_EXCHANGED)]
+                points = image.landmarks[index] = points[MIRROR_ORDER_5]
             total += 1
             reversed_eyes += bool(points[0, 0] > points[1, 0])
     if 2 * reversed_eyes > total:

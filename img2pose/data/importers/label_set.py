@@ -152,23 +152,6 @@ def parse_numbers(line: str, where: str) -> list[float]:
     return numbers
 
 
-def read_label_text(path: str | os.PathLike[str], kind: str) -> str:
-    """The text of a label file.
-
-    Raises:
-        InputError: It cannot be read or is not text.
-    """
-    path = Path(path)
-    try:
-        if path.exists() and not path.is_file():
-            raise InputError(f"{path}: is not a file; give {kind}")
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: is not there; give {kind}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as {kind} ({error})") from error
-
-
 def images_beside(folder: Path, label_suffix: str) -> tuple[list[tuple[str, Path]], dict[str, int]]:
     """Images, in folders inside folders too, with a label file of the same stem beside them.
 

@@ -15,9 +15,9 @@ from img2pose.data.importers.label_set import (
     LabelSet,
     images_folder,
     labelled_size,
-    read_label_text,
 )
 from img2pose.errors import InputError
+from img2pose.files import read_text
 from img2pose.images import IMAGE_SUFFIXES
 
 LABEL_SOURCE = ".pts files"
@@ -77,7 +77,7 @@ def read_pts(path: str | os.PathLike[str]) -> np.ndarray:
     Raises:
         InputError: It cannot be read or is something else.
     """
-    return parse_pts(read_label_text(path, "a .pts file"), path)
+    return parse_pts(read_text(path, "a .pts file"), path)
 
 
 def read_label_set(images_path: str | os.PathLike[str], *, allow_outside: bool = False) -> LabelSet:
@@ -87,7 +87,8 @@ def read_label_set(images_path: str | os.PathLike[str], *, allow_outside: bool =
     counts pixels from 1: so does the published conversion.
 
     Args:
-        images_path: The folder; folders inside it are not read.
+        images_path: The folder; folders inside it are not read, and names that begin with a dot do
+            not count.
         allow_outside: Images may be links to files outside the folder.
 
     Returns:
@@ -100,6 +101,9 @@ def read_label_set(images_path: str | os.PathLike[str], *, allow_outside: bool =
     pts_files: list[Path] = []
     images: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
+        # Copies from a Mac have a hidden companion of each file.
+        if path.name.startswith("."):
+            continue
         if path.suffix.lower() == ".pts":
             pts_files.append(path)
         elif path.suffix.lower() in IMAGE_SUFFIXES:

@@ -14,9 +14,9 @@ from img2pose.data.importers.label_set import (
     face_list_images,
     images_folder,
     parse_numbers,
-    read_label_text,
 )
 from img2pose.errors import InputError
+from img2pose.files import read_text
 
 LABEL_SOURCE = "RetinaFace"
 _BOX_ONLY, _WITH_POINTS = 4, 20
@@ -95,7 +95,7 @@ def read_label_set(
     Source: Deng et al., RetinaFace, CVPR 2020.
     """
     folder, label_file = images_folder(images_path), Path(label_file)
-    text = read_label_text(label_file, "RetinaFace's label.txt")
+    text = read_text(label_file, "RetinaFace's label.txt")
     faces, counts = parse_faces(text, label_file)
     images = face_list_images(folder, label_file, faces, LABEL_SOURCE, allow_outside)
     return LabelSet(images, LABEL_SOURCE, counts)

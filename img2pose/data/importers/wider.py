@@ -11,9 +11,9 @@ from img2pose.data.importers.label_set import (
     face_list_images,
     images_folder,
     parse_numbers,
-    read_label_text,
 )
 from img2pose.errors import InputError
+from img2pose.files import read_text
 
 LABEL_SOURCE = "WIDER FACE"
 # Left, top, width, height, blur, expression, illumination, invalid, occlusion, pose.
@@ -111,7 +111,7 @@ def read_label_set(
     Source: Yang, Luo, Loy and Tang, WIDER FACE, CVPR 2016.
     """
     folder, label_file = images_folder(images_path), Path(label_file)
-    text = read_label_text(label_file, "one of WIDER's box lists")
+    text = read_text(label_file, "one of WIDER's box lists")
     faces, counts = parse_boxes(text, label_file)
     images = face_list_images(folder, label_file, faces, LABEL_SOURCE, allow_outside)
     return LabelSet(images, LABEL_SOURCE, counts)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from img2pose.data.synthetic.body import cloth_parameters, random_colour
-from img2pose.data.synthetic.head_model import HeadModel
+from img2pose.data.synthetic.head_model import SKULL_CENTER, HeadModel
 from img2pose.data.synthetic.materials import (
     CURL,
     FOLDS,
@@ -101,7 +101,7 @@ def mask_part(model: HeadModel, vertices: np.ndarray, rng: np.random.Generator) 
     # Where it ends on the cheeks, above and below; then over the nose and before the mouth.
     width = 0.5 * (points[13, 0] - points[3, 0])
     edge = np.abs(across) ** 1.8
-    y = top[1] + down * (bottom[1] - top[1]) + edge * ((0.12 + 0.03) * (1 - down) - 0.16 * down)
+    y = top[1] + down * (bottom[1] - top[1]) + edge * (0.15 * (1 - down) - 0.16 * down)
     tip = points[30, 2] - 0.05
     front = np.interp(
         down[:, 0], [0, 0.15, 0.5, 0.7, 1], [top[2], tip, tip, points[51, 2] - 0.06, bottom[2]]
@@ -140,7 +140,7 @@ def hat_parts(skull: np.ndarray, rng: np.random.Generator, kind: str) -> list[Pa
     low = rng.uniform(22, 38)
     thick = np.full((rows, columns), rng.uniform(0.08, 0.16))
     hanging, flare = None, 0.0
-    edge = low - 14 * (1 - front) + 0 * side
+    edge = low - 14 * (1 - front)
     if kind == "beanie":
         edge = rng.uniform(18, 34) - 12 * (1 - front)
         thick = thick + rng.uniform(0.0, 0.35) * (1 - share) ** 2 + 0.04 * (share > 0.8)
@@ -170,7 +170,7 @@ def hat_parts(skull: np.ndarray, rng: np.random.Generator, kind: str) -> list[Pa
         band = np.linspace(1, 0, 4)[:, None]
         rise = low + 12 * band - 12 * (1 - front)[None]
         points = on_skull(skull, np.broadcast_to(azimuth, rise.shape), rise)
-        out = points - [0, -0.45, 0.45]
+        out = points - SKULL_CENTER
         points = points + 0.16 * out / np.linalg.norm(out, axis=-1, keepdims=True)
         return [
             plain_part(

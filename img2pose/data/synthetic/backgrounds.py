@@ -15,12 +15,10 @@ GAMMA = 2.2
 _SKIN_LIKE = np.array(
     [[0.70, 0.48, 0.38], [0.50, 0.29, 0.18], [0.25, 0.13, 0.08], [0.62, 0.42, 0.26]]
 )
-
-
 _FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_TRIPLEX, cv2.FONT_HERSHEY_SCRIPT_COMPLEX)
 
 
-def noise_picture(
+def _noise_picture(
     rng: np.random.Generator,
     height: int,
     width: int,
@@ -71,14 +69,14 @@ def _gradient(rng: np.random.Generator, h: int, w: int) -> np.ndarray:
 
 
 def _fractal(rng: np.random.Generator, h: int, w: int) -> np.ndarray:
-    noise = noise_picture(
+    noise = _noise_picture(
         rng, h, w, rng.uniform(1.5, 14), int(rng.integers(2, 6)), rng.uniform(0.3, 3)
     )
     return _mixed(rng, 0.5 + 0.5 * noise * rng.uniform(0.5, 1.6), int(rng.integers(2, 5)))
 
 
 def _foliage(rng: np.random.Generator, h: int, w: int) -> np.ndarray:
-    picture = _mixed(rng, 0.5 + 0.5 * noise_picture(rng, h, w, 6, 4)) * 0.25
+    picture = _mixed(rng, 0.5 + 0.5 * _noise_picture(rng, h, w, 6, 4)) * 0.25
     picture *= np.array([0.6, 1.0, 0.35], dtype=np.float32) if rng.uniform() < 0.75 else 1.0
     picture = np.ascontiguousarray(picture.astype(np.float32))
     base = np.array([0.12, 0.22, 0.04]) * np.exp(rng.normal(0, 0.4, 3))
@@ -106,14 +104,14 @@ def _bricks(rng: np.random.Generator, h: int, w: int) -> np.ndarray:
     picture = _colour(rng) * (0.7 + 0.6 * tone[..., None])
     joint = np.minimum(y / bh - row, shifted - column) < rng.uniform(0.04, 0.15)
     picture[joint] = _colour(rng)
-    return picture * (1 + 0.25 * noise_picture(rng, h, w, 40, 2)[..., None])
+    return picture * (1 + 0.25 * _noise_picture(rng, h, w, 40, 2)[..., None])
 
 
 def _stripes(rng: np.random.Generator, h: int, w: int) -> np.ndarray:
     turn = rng.choice([0.0, np.pi / 2, rng.uniform(0, np.pi)])
     y, x = np.mgrid[0:h, 0:w].astype(np.float32)
     across = np.cos(turn) * x + np.sin(turn) * y
-    across = across + rng.uniform(0, 12) * noise_picture(rng, h, w, 3, 2)
+    across = across + rng.uniform(0, 12) * _noise_picture(rng, h, w, 3, 2)
     period = w / rng.uniform(2, 40)
     wave = np.sin(2 * np.pi * across / period)
     if rng.uniform() < 0.6:
@@ -127,7 +125,6 @@ def _bokeh(rng: np.random.Generator, h: int, w: int) -> np.ndarray:
     for _ in range(int(rng.integers(15, 70))):
         center = (int(rng.uniform(0, w)), int(rng.uniform(0, h)))
         radius = max(2, int(w * rng.uniform(0.01, 0.08)))
-        layer[:] = 0 if _ == 0 else layer
         colour = (_colour(rng) * rng.uniform(0.2, 1.2)).tolist()
         cv2.circle(layer, center, radius, colour, -1)
     return picture + cv2.GaussianBlur(layer, (0, 0), 1.0 + 0.004 * w)
@@ -176,25 +173,24 @@ def _scape(rng: np.random.Generator, h: int, w: int) -> np.ndarray:
     top = np.array([0.25, 0.45, 0.9]) * rng.uniform(0.4, 1.2) * np.exp(rng.normal(0, 0.2, 3))
     low = np.array([0.8, 0.85, 0.9]) * rng.uniform(0.5, 1.1)
     picture = (top + (low - top) * y[..., None]) * np.ones((h, w, 1), dtype=np.float32)
-    clouds = np.clip(noise_picture(rng, h, w, rng.uniform(2, 6), 4, 1.8) * 1.6 - 0.2, 0, 1)[
+    clouds = np.clip(_noise_picture(rng, h, w, rng.uniform(2, 6), 4, 1.8) * 1.6 - 0.2, 0, 1)[
         ..., None
     ]
     picture += clouds * (0.9 - picture) * rng.uniform(0, 0.9)
     for layer in range(int(rng.integers(1, 4))):
         level = rng.uniform(0.35, 0.9) + 0.1 * layer
         ridge = (
-            level
-            + rng.uniform(0.02, 0.15) * noise_picture(rng, 1 + 1, w, rng.uniform(2, 20), 3)[:1]
+            level + rng.uniform(0.02, 0.15) * _noise_picture(rng, 2, w, rng.uniform(2, 20), 3)[:1]
         )
         ground = _colour(rng) * np.array([0.7, 0.9, 0.5]) * 0.6
-        texture = 1 + 0.4 * noise_picture(rng, h, w, 30, 3, 0.4)
+        texture = 1 + 0.4 * _noise_picture(rng, h, w, 30, 3, 0.4)
         picture = np.where((y > ridge)[..., None], ground * texture[..., None], picture)
     return picture
 
 
 def _cells(rng: np.random.Generator, h: int, w: int) -> np.ndarray:
     """Pebbles, scales, crowds of blobs."""
-    small = cv2.resize(_gradient(rng, h, w).astype(np.float32), (w, h))
+    colours = _gradient(rng, h, w)
     points = rng.random((int(rng.integers(20, 220)), 2)) * [h, w]
     seeds = np.full((h, w), 255, dtype=np.uint8)
     rows, columns = points.astype(int).T
@@ -206,7 +202,7 @@ def _cells(rng: np.random.Generator, h: int, w: int) -> np.ndarray:
     shade = tones[labels] * np.clip(
         1.2 - distance / (0.6 * np.sqrt(h * w / len(points))), 0.15, 1.2
     )
-    return small * shade[..., None]
+    return colours * shade[..., None]
 
 
 _KINDS = (
@@ -279,7 +275,7 @@ def _part(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """(H, W) 1 in a part of the picture: beyond a wavy border, a straight edge, or in a frame."""
     kind = rng.uniform()
     if kind < 0.4:
-        noise = noise_picture(rng, height, width, rng.uniform(1, 5), 2)
+        noise = _noise_picture(rng, height, width, rng.uniform(1, 5), 2)
         part: np.ndarray = np.clip(4 * (noise + rng.uniform(-0.4, 0.4)) + 0.5, 0, 1)
         return part
     mask = np.zeros((height, width), dtype=np.float32)

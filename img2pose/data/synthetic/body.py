@@ -114,21 +114,18 @@ def torso_parts(person: Person, rng: np.random.Generator, coarse: bool) -> list[
         axis=-1,
     )
     places, triangles = lofted(rings)
-    pattern = places * [1, 1, 1]
     bare, neckline = _neckline(places, turn, len(y), rng)
     p = cloth_parameters(rng, person.skin)
     if neckline == "suit":
         p[PATTERN], p[PATTERN_FREQUENCY] = SUIT, 1
-    openness = np.clip(0.72 + 0.5 * (places[:, 1] - 0.85), 0.6, 1.0)
     # Below the chin little light comes in.
-    openness = np.where(places[:, 2] > 0.9, np.maximum(openness, 0.6), openness)
+    openness = np.clip(0.72 + 0.5 * (places[:, 1] - 0.85), 0.6, 1.0)
     parts = [
         plain_part(
             Kind.CLOTH,
             places,
             triangles,
             random_colour(rng),
-            pattern=pattern,
             openness=openness,
             gloss=rng.uniform(0, 0.06) if rng.uniform() < 0.8 else 0.25,
             extra=bare,
@@ -250,10 +247,14 @@ def _neckwear(kind: str, rng: np.random.Generator) -> list[Part]:
     return parts
 
 
-def arm_parts(
-    person: Person, rng: np.random.Generator, wide: float = 1.0, raised: bool | None = None
-) -> list[Part]:
-    """One or two arms in random poses, sleeved or bare: skin that is no face."""
+def arm_parts(person: Person, rng: np.random.Generator, raised: bool | None = None) -> list[Part]:
+    """Up to two arms in random poses, sleeved or bare: skin that is no face.
+
+    Args:
+        person: Whose they are.
+        rng: The only source of chance.
+        raised: Whether they are lifted; None: one in five is.
+    """
     parts = []
     sleeve = random_colour(rng)
     cloth = cloth_parameters(rng)
@@ -261,7 +262,7 @@ def arm_parts(
     for sign in (-1.0, 1.0):
         if rng.uniform() < 0.35:
             continue
-        shoulder = np.array([1.52 * wide * sign, 1.80, 0.8])
+        shoulder = np.array([1.52 * sign, 1.80, 0.8])
         lifted = rng.uniform() < 0.22 if raised is None else raised
         if lifted:
             elbow = shoulder + [

@@ -22,7 +22,7 @@ def photographed(
         rng: The only source of chance.
         light: (H', W', 3) float32 linear light, as many samples as were drawn.
         size_hw: Of the photograph in pixels.
-        face_brightness: Typical luminance of the faces, which cameras expose for; None: there is
+        face_brightness: Typical level of the faces, which cameras expose for; None: there is
             none.
 
     Returns:

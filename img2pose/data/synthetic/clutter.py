@@ -14,7 +14,7 @@ from img2pose.data.synthetic.body import (
 )
 from img2pose.data.synthetic.head_model import default_head_model
 from img2pose.data.synthetic.identities import draw_person
-from img2pose.data.synthetic.layout import FACE_HEIGHT, Layout, rotation_y
+from img2pose.data.synthetic.layout import Layout, depth_of, rotation_y
 from img2pose.data.synthetic.materials import (
     BLOTCHES,
     CURL,
@@ -109,15 +109,11 @@ def draw_clutter(
     height, width = settings.size_hw
     short = min(height, width)
     result: list[PlacedFigure] = []
-
-    def depth_of(pixels: float) -> float:
-        return max(layout.focal * (height + width) * FACE_HEIGHT / pixels, 1.6)
-
     if rng.uniform() < _SHARE_WITH_THINGS:
         nearest = min((head.translation[2] for head in layout.heads), default=0.0)
         for _ in range(int(rng.integers(1, 6))):
             pixels = float(np.exp(rng.uniform(np.log(0.05), np.log(0.6)))) * short
-            depth = depth_of(pixels)
+            depth = depth_of(pixels, settings.size_hw, layout.focal)
             part = _thing(rng)
             if depth < nearest and rng.uniform() < 0.85:
                 # Behind the heads, and larger, so that it looks the same.
@@ -130,7 +126,7 @@ def draw_clutter(
         for _ in range(int(rng.integers(1, 4))):
             person = draw_person(rng, default_head_model())
             pixels = rng.uniform(0.1, 0.6) * short
-            depth = depth_of(pixels)
+            depth = depth_of(pixels, settings.size_hw, layout.focal)
             place = _place(rng, settings, layout.focal, depth)
             if rng.uniform() < 0.4:
                 # Its neck is above the picture.

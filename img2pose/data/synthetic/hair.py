@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from img2pose.data.synthetic.head_model import HeadMesh, HeadModel
+from img2pose.data.synthetic.head_model import SKULL_CENTER, HeadMesh, HeadModel
 from img2pose.data.synthetic.identities import Person
 from img2pose.data.synthetic.materials import (
     CURL,
@@ -109,7 +109,7 @@ def draw_hair_style(rng: np.random.Generator, person: Person) -> HairStyle:
     )
 
 
-def hairline_deg(style: HairStyle, azimuth_deg: np.ndarray) -> np.ndarray:
+def _hairline_deg(style: HairStyle, azimuth_deg: np.ndarray) -> np.ndarray:
     """Elevation of the hair's roots at azimuths."""
     side = np.abs(wrapped(azimuth_deg))
     line: np.ndarray = np.interp(side, _HAIRLINE_AZIMUTH, _HAIRLINE)
@@ -122,7 +122,7 @@ def painted_hair(
 ) -> np.ndarray:
     """(V,) density of hair that is painted on the skin: scalp, stubble, beard."""
     mean = mesh.mean.astype(np.float64)
-    above = mesh.elevation_deg - hairline_deg(style, mesh.azimuth_deg)
+    above = mesh.elevation_deg - _hairline_deg(style, mesh.azimuth_deg)
     scalp = style.shaven * smooth_step(-3, 4, above) * (1 - mesh.masks["ears"])
     scalp *= ~((mean[:, 2] < 0.35) & (mean[:, 1] > -0.30))
     density = scalp
@@ -162,7 +162,7 @@ def _edge(
     """
     centered = wrapped(azimuth_deg)
     side = np.abs(centered)
-    edge = hairline_deg(style, azimuth_deg)
+    edge = _hairline_deg(style, azimuth_deg)
     if style.fringe > 0:
         over = np.clip(1.25 - side / 46, 0, 1) ** 0.7
         parted = np.clip(np.abs(centered / 40 - style.fringe_side) * 1.6, 0.25, 1)
@@ -238,7 +238,7 @@ def hair_parts(
     down = np.concatenate([share[:, 0], 1 + np.arange(1, total_rows - rows + 1) / 8])
     pattern = np.stack(
         np.broadcast_arrays(
-            np.radians(side) * (0.75 + 0 * down[:, None]),
+            0.75 * np.radians(side),
             1.4 * down[:, None],
             0.5 * np.sign(centered),
         ),
@@ -314,7 +314,7 @@ def _strands(
     roots = grid[row, column]
     along = grid[row + 1, column] - roots
     along /= np.linalg.norm(along, axis=1, keepdims=True) + 1e-9
-    outward = roots - np.array([0.0, -0.45, 0.45])
+    outward = roots - SKULL_CENTER
     outward /= np.linalg.norm(outward, axis=1, keepdims=True) + 1e-9
     length = rng.uniform(0.08, 0.16 + 0.25 * min(style.top * 3 + style.length, 1.0), count)
     wild = rng.uniform(0.05, 0.45) + 0.5 * style.curl

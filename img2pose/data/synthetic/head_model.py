@@ -21,6 +21,8 @@ SKULL_CENTER = np.array([0.0, -0.45, 0.45])
 AZIMUTHS = 64
 ELEVATIONS = 48
 LOWEST_ELEVATION_DEG = -70.0
+# At the crown itself all azimuths would meet in one point; a little beside it they do not.
+HIGHEST_ELEVATION_DEG = 89.5
 _OPENNESS_VIEWS = 96
 _OPENNESS_PICTURE = 200
 # Reference units; a vertex nearer than this behind what a view shows is seen by it.
@@ -84,7 +86,7 @@ class HeadModel:
         eye_center: (3,) of the eye with x > 0.
         skull_corners: (AZIMUTHS, ELEVATIONS, 3) vertices of `fine` around each place of the skull
             seen from `SKULL_CENTER`; azimuth from the front to the picture's right and on around,
-            elevation from `LOWEST_ELEVATION_DEG` to the crown.
+            elevation from `LOWEST_ELEVATION_DEG` to `HIGHEST_ELEVATION_DEG`, the crown.
         skull_weights: The same shape; their weights.
     """
 
@@ -210,8 +212,7 @@ def _farthest_hits(
 
 def _skull_table(vertices: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     azimuth = np.linspace(0, 2 * math.pi, AZIMUTHS, endpoint=False)
-    # At the crown itself all azimuths would meet in one point; a little beside it they do not.
-    elevation = np.radians(np.linspace(LOWEST_ELEVATION_DEG, 89.5, ELEVATIONS))
+    elevation = np.radians(np.linspace(LOWEST_ELEVATION_DEG, HIGHEST_ELEVATION_DEG, ELEVATIONS))
     a, e = np.meshgrid(azimuth, elevation, indexing="ij")
     directions = np.stack([np.sin(a) * np.cos(e), -np.sin(e), -np.cos(a) * np.cos(e)], axis=-1)
     hit = np.empty(a.shape, dtype=np.int64)

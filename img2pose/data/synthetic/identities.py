@@ -11,7 +11,7 @@ from img2pose.data.synthetic.head_model import HeadModel
 IDENTITY_SPREAD = 1.15
 """Standard deviation of the identity coefficients; sampled adults have 1."""
 
-# Linear albedo of skin from palest to darkest; between them are all human tones.
+# Linear albedo of skin from palest to darkest; a person has one between two of them.
 _SKIN_TONES = np.array(
     [
         [0.78, 0.56, 0.47],
@@ -48,7 +48,6 @@ _IRIS_TONES = np.array(
         [0.16, 0.20, 0.23],
     ]
 )
-_CENTER_OF_GROWTH = np.array([0.0, -0.25, 0.2])
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,8 +204,8 @@ def draw_person(rng: np.random.Generator, model: HeadModel) -> Person:
         # Dyed.
         hair = rng.uniform(0.01, 0.5, 3)
     else:
-        darkest = rng.uniform(0, 1) ** 1.5 * (1 - 0.85 * max(tone - 0.45, 0) / 0.55)
-        hair = between(_HAIR_TONES[:8], darkest)
+        lightness = rng.uniform(0, 1) ** 1.5 * (1 - 0.85 * max(tone - 0.45, 0) / 0.55)
+        hair = between(_HAIR_TONES[:8], lightness)
     hair = hair * np.exp(rng.normal(0, 0.15))
     look = rng.normal(0, [0.22, 0.13]) if rng.uniform() < 0.8 else rng.uniform(-0.55, 0.55, 2)
     gaze = np.array([[look[0], look[1], -1.0]] * 2) + rng.normal(0, 0.02, (2, 3))

@@ -13,6 +13,7 @@ FACE_HEIGHT = 1.75
 """Reference units from chin to hairline; sizes of faces in pixels mean this height."""
 
 _LEAST_BACK_DEG = 135.0
+# Reference units from the camera; nearer heads would reach into it.
 _NEAREST = 1.6
 # Faces of less than this share of their size apart would be in each other.
 _APART = 0.62
@@ -78,6 +79,17 @@ def facing(direction: np.ndarray) -> np.ndarray:
     return rotation_y(math.atan2(x, z)) @ rotation_x(-math.asin(y))
 
 
+def depth_of(pixels: float, size_hw: tuple[int, int], focal: float) -> float:
+    """Reference units from the camera to a face.
+
+    Args:
+        pixels: Height of the face in the picture.
+        size_hw: Height and width of the picture in pixels.
+        focal: Factor on the assumed focal length.
+    """
+    return max(focal * sum(size_hw) * FACE_HEIGHT / pixels, _NEAREST)
+
+
 def _draw_angles(
     rng: np.random.Generator, settings: SyntheticSettings
 ) -> tuple[float, float, float]:
@@ -136,7 +148,6 @@ def _place(
 ) -> HeadPlace:
     height, width = settings.size_hw
     length = focal * (height + width)
-    depth = max(length * FACE_HEIGHT / pixels, _NEAREST)
     direction = np.array(
         [(center[0] - width // 2) / length, (center[1] - height // 2) / length, 1.0]
     )
@@ -146,6 +157,7 @@ def _place(
     else:
         angles = _draw_angles(rng, settings)
     rotation, body = _rotations(rng, angles, direction, roll)
+    depth = depth_of(pixels, settings.size_hw, focal)
     return HeadPlace(rotation, direction * depth, body, pixels, is_back)
 
 

@@ -41,7 +41,7 @@ def value_noise(x: float, y: float, z: float, seed: int) -> float:
 
 
 @compiled(read(f4, 2), i8, i8, written(f4, 1))
-def fractal_noise_at(points: Any, octaves: int, seed: int, noise: Any) -> None:
+def _fractal_noise_at(points: Any, octaves: int, seed: int, noise: Any) -> None:
     """Writes fractal noise of about -1..1 at points (N, 3) into (N,)."""
     for index in range(len(points)):
         total, amplitude, frequency, most = 0.0, 1.0, 1.0, 0.0
@@ -70,5 +70,5 @@ def fractal_noise(points: np.ndarray, seed: int, octaves: int = 2) -> np.ndarray
         (N,) float32.
     """
     noise = np.empty(len(points), dtype=np.float32)
-    fractal_noise_at(np.ascontiguousarray(points, dtype=np.float32), octaves, seed, noise)
+    _fractal_noise_at(np.ascontiguousarray(points, dtype=np.float32), octaves, seed, noise)
     return noise

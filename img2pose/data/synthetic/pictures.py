@@ -27,8 +27,11 @@ from img2pose.data.synthetic.rendering import (
 from img2pose.data.synthetic.settings import SyntheticSettings
 from img2pose.geometry import image_intrinsics, matrix_to_rotvec, transform_poses
 
+# Height of a face; a smaller one is drawn with few triangles.
 _COARSE_PIXELS = 34.0
+# Reference units; a landmark so far behind what is drawn there is still seen.
 _POINT_SLACK = 0.07
+# Of the pictures, where there is a folder of backgrounds.
 _SHARE_OF_FOLDER = 0.75
 
 
@@ -150,7 +153,7 @@ def _faces(
     camera: np.ndarray,
     assumed: np.ndarray,
 ) -> tuple[tuple[SyntheticFace, ...], float | None]:
-    """Labels, and the mean luminance of what is seen of the faces."""
+    """Labels, and the median brightness of what is seen of the faces; None if nothing is."""
     faces: list[SyntheticFace] = []
     lit: list[np.ndarray] = []
     if scene.assembly is None or scene.buffer is None or not layout.heads:

@@ -9,16 +9,16 @@ import numpy as np
 
 from img2pose.data.synthetic.head_model import view_frame
 from img2pose.data.synthetic.lighting import Illumination
-from img2pose.data.synthetic.materials import (
-    LENS_DENSITY,
-    LENS_MIRROR,
-)
+from img2pose.data.synthetic.materials import LENS_DENSITY, LENS_MIRROR
 from img2pose.data.synthetic.parts import Assembly, Figure, assemble
 from img2pose.data.synthetic.shading import shade
 from sim3dr import Mesh, Rasterized, rasterize
 
+# Reference units; what is nearer to the camera is cut off.
 _NEAR = 0.12
+# Reference units; a surface must lie so far behind another to be in its shadow.
 _SHADOW_BIAS = 0.035
+# Samples: height of the smallest face that casts a shadow, and side of the largest shadow map.
 _LEAST_SHADOW = 24
 _MOST_SHADOW = 168
 
@@ -208,7 +208,8 @@ def face_samples(scene: Rendered, first_part: int, last_part: int) -> tuple[int,
 
     Returns:
         Samples of the face that the picture shows, and those that it would show were nothing
-        before it: no other figure, hair, hand, glasses or edge of the picture.
+        before it: no other figure, hair, hand, glasses or edge of the picture. The second is 0 for
+        a head that reaches behind the camera or is larger than two pictures.
     """
     assert scene.assembly is not None and scene.buffer is not None
     mesh = scene.assembly

@@ -9,11 +9,10 @@ import numpy as np
 from img2pose.data.synthetic.head_model import (
     AZIMUTHS,
     ELEVATIONS,
+    HIGHEST_ELEVATION_DEG,
     LOWEST_ELEVATION_DEG,
 )
 from img2pose.data.synthetic.solids import Surface, grid_triangles
-
-CROWN_DEG = 89.5
 
 
 def on_skull(skull: np.ndarray, azimuth_deg: np.ndarray, elevation_deg: np.ndarray) -> np.ndarray:
@@ -28,7 +27,7 @@ def on_skull(skull: np.ndarray, azimuth_deg: np.ndarray, elevation_deg: np.ndarr
         That shape with 3 more.
     """
     column = (np.asarray(azimuth_deg) / 360 * AZIMUTHS) % AZIMUTHS
-    span = CROWN_DEG - LOWEST_ELEVATION_DEG
+    span = HIGHEST_ELEVATION_DEG - LOWEST_ELEVATION_DEG
     row = np.clip((elevation_deg - LOWEST_ELEVATION_DEG) / span, 0, 1) * (ELEVATIONS - 1)
     left, low = column.astype(int) % AZIMUTHS, np.minimum(row.astype(int), ELEVATIONS - 2)
     right = (left + 1) % AZIMUTHS
@@ -68,7 +67,7 @@ def shell(
     """
     rows = len(thickness)
     share = np.linspace(0, 1, rows)[:, None]
-    elevation = CROWN_DEG + share * (edge_deg[None] - CROWN_DEG)
+    elevation = HIGHEST_ELEVATION_DEG + share * (edge_deg[None] - HIGHEST_ELEVATION_DEG)
     points = on_skull(skull, np.broadcast_to(azimuth_deg, elevation.shape), elevation)
     turn, rise = np.radians(azimuth_deg)[None], np.radians(elevation)
     outward = np.stack(

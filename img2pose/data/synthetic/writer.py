@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from img2pose.data.synthetic.pictures import make_picture
 from img2pose.data.synthetic.settings import RENDERER_VERSION, SyntheticSettings
 from img2pose.data.worker_processes import map_in_processes
 from img2pose.errors import InputError
-from img2pose.files import replace_when_complete, unfinished_files, write_json
+from img2pose.files import unfinished_files, write_bytes, write_json
 from img2pose.images import DEFAULT_MAX_PIXELS, image_size
 from img2pose.references import PoseReferences
 
@@ -122,8 +122,7 @@ class _Making:
         content = io.BytesIO()
         Image.fromarray(picture.pixels).save(content, "JPEG", quality=picture.quality)
         image_path = dataset.image_path(index)
-        with replace_when_complete(image_path) as part:
-            part.write_bytes(content.getvalue())
+        write_bytes(image_path, content.getvalue())
         name = f"{IMAGES_FOLDER}/{image_path.name}"
         annotation = annotation_of(picture, dataset.settings, name)
         # The annotation comes last: where it is, the picture is whole.
@@ -144,15 +143,15 @@ def make_dataset(dataset: SyntheticDataset, num_workers: int) -> Generator[MadeP
     """Makes the pictures that are not there yet, and yields all in order.
 
     Args:
-        dataset: What to make; `dataset.json` of the same identity must be in its folder, see
-            `begin_dataset`.
+        dataset: What to make. Pictures that its folder holds are taken as they are, so they must
+            be of the same identity.
         num_workers: Processes, 0 for this one alone.
 
     Raises:
         InputError: A background cannot be read.
         OSError: The disk is full, for example.
     """
-    indices: Sequence[int] = range(dataset.count)
+    indices = range(dataset.count)
     with closing(map_in_processes(_Making(dataset), indices, num_workers, _CHUNK)) as made:
         yield from made
 
@@ -165,7 +164,12 @@ def remove_leftovers(dataset: SyntheticDataset) -> None:
 
 
 def finish_dataset(dataset: SyntheticDataset, **counts: Any) -> None:
-    """Writes the list of annotations and the complete `dataset.json`."""
+    """Writes the list of annotations and the complete `dataset.json`.
+
+    Args:
+        dataset: All of its pictures are made.
+        counts: What `dataset.json` is to say besides.
+    """
     paths = [os.path.relpath(dataset.annotation_path(index)) for index in range(dataset.count)]
     write_annotation_list(dataset.list_path, paths)
     write_json(dataset.folder / DATASET_FILE, dataset.describe(complete=True, **counts), indent=1)

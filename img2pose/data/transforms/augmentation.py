@@ -107,8 +107,8 @@ class Mosaic:
         """Puts pictures on one canvas, row by row.
 
         Args:
-            pictures: A square number of them.
-            rng: Random state.
+            pictures: A square number of them, at least one.
+            rng: The only source of chance.
         """
         canvas = self.config.mosaic_canvas
         tiles_a_side = math.isqrt(len(pictures))

@@ -14,18 +14,17 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 
-from img2pose.data.transforms.pictures import Picture, paint_out
+from img2pose.data.transforms.pictures import Picture, paint_out, projected_points
 from img2pose.geometry import (
     boxes_from_points,
     image_intrinsics,
     mirror_plane,
     mirror_poses,
-    project_points,
     transform_poses,
 )
 from img2pose.references import PoseReferences
 
-# A face with a smaller share of its points in the picture is painted out.
+# A face with a smaller share of its points in its window is painted out.
 MIN_VISIBLE_POINTS = 0.5
 
 Color: TypeAlias = tuple[int, int, int]
@@ -87,7 +86,7 @@ def _move_whole_pixels(
     return moved
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tile:
     """A picture and where it goes on a canvas.
 
@@ -125,9 +124,9 @@ class Composer:
         Faces that lie less than half in their window, or are too small, are painted out.
 
         Args:
-            tiles: Their windows should not overlap.
-            size_hw: The canvas; what tiles leave free is black.
-            change_pixels: Applied to the pixels of each window.
+            tiles: At least one; their windows should not overlap.
+            size_hw: Height and width of the canvas in pixels; what tiles leave free is black.
+            change_pixels: Applied to the pixels (H, W, 3) uint8 of each window.
         """
         canvas = np.zeros((*size_hw, 3), dtype=np.uint8)
         for tile in tiles:
@@ -169,8 +168,7 @@ class Composer:
         poses = picture.poses_in_image
         if len(poses) == 0:
             return picture
-        camera = image_intrinsics(*picture.size_hw)
-        points = project_points(self.references.points_68, poses, camera)
+        points = projected_points(picture, self.references)
         low, high = windows[:, None, :2], windows[:, None, 2:]
         inside = ((points >= low) & (points <= high)).all(-1).mean(1)
         in_front = poses[:, 5] > 0

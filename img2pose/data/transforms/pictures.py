@@ -10,7 +10,7 @@ from img2pose.geometry import boxes_from_points, image_intrinsics, project_point
 from img2pose.references import PoseReferences
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Picture:
     """A picture and the faces in it that have a pose.
 

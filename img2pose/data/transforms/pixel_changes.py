@@ -159,7 +159,7 @@ def add_noise(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
     Args:
         pixels: (H, W, 3) uint8.
-        rng: Random state.
+        rng: The only source of chance.
     """
     kind = ("gaussian", "salt", "poisson")[rng.integers(3)]
     if kind == "salt":

@@ -6,8 +6,8 @@ import os
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
-from img2pose.data.importers.label_set import read_label_text
 from img2pose.errors import InputError
+from img2pose.files import read_text
 from img2pose.images import IMAGE_SUFFIXES
 
 
@@ -86,7 +86,7 @@ def images_of_list(path: Path) -> list[PurePosixPath]:
     Raises:
         InputError: It cannot be read or is malformed; the message names the line.
     """
-    lines = read_label_text(path, "a list of WIDER's images").split("\n")
+    lines = read_text(path, "a list of WIDER's images").split("\n")
     images: dict[PurePosixPath, None] = {}
     for number, line in enumerate(lines, start=1):
         text = line.strip().removeprefix("#").strip()

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from img2pose.data.checks.faces import (
-    MIRROR_ORDER_5,
     check_boxes,
     check_fits,
     check_points,
@@ -21,6 +20,7 @@ from img2pose.data.checks.faces import (
     signed_orientation,
 )
 from img2pose.geometry import (
+    MIRROR_ORDER_5,
     MIRROR_ORDER_68,
     euler_to_matrix,
     image_intrinsics,
@@ -91,6 +91,7 @@ def test_profiles_are_left_alone(count: int, yaw: float, roll: float) -> None:
     assert fit_problems(project(pose_of(0, yaw, roll, (0.2, 0.1, 9)), count)) == []
 
 
+@settings(deadline=None)
 @given(poses, st.sampled_from(COUNTS), st.floats(-180, 180), st.floats(0.1, 10))
 def test_orientation_stays_when_the_picture_is_turned_and_flips_when_mirrored(
     pose: np.ndarray, count: int, angle_deg: float, scale: float

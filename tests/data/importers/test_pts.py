@@ -90,6 +90,8 @@ def test_a_folder_becomes_annotations(tmp_path: Path) -> None:
     add_face(tmp_path, "unlabelled")
     (tmp_path / "unlabelled.pts").unlink()
     (tmp_path / "notes.txt").touch()
+    (tmp_path / "._b_1.pts").write_bytes(b"\0\5\x16\7")
+    (tmp_path / "._unlabelled.png").write_bytes(b"\0\5\x16\7")
     assert list(read_label_set(tmp_path).counts.values()) == [1]
     annotations = read_all(tmp_path)
     assert [annotation.image_path for annotation in annotations] == ["a.b.JPG", "b_1.png"]
