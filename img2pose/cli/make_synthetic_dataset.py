@@ -140,7 +140,7 @@ def _numbers(text: str, flag: str, counts: tuple[int, ...]) -> list[float]:
 
 def _settings(args: argparse.Namespace) -> SyntheticSettings:
     size = _numbers(args.size, "--size", (1, 2))
-    if not all(side == int(side) for side in size):
+    if not all(side.is_integer() for side in size):
         raise InputError(f"--size {args.size}: give whole pixels")
     low, high = _numbers(args.focal_range, "--focal_range", (2,))
     try:
