@@ -77,17 +77,15 @@ class PictureFiles:
     """Image files by name.
 
     Args:
-        paths: Names and files.
-        upright: Apply the EXIF orientation when a picture is read.
+        paths: Names and files; pictures are read as stored, without their EXIF orientation.
 
     Raises:
         InputError: A file is not there.
     """
 
-    def __init__(self, paths: Mapping[str, Path], *, upright: bool = False) -> None:
+    def __init__(self, paths: Mapping[str, Path]) -> None:
         self.names: Sequence[str] = tuple(paths)
         self._paths = tuple(paths.values())
-        self._upright = upright
         for path in self._paths:
             if not path.is_file():
                 raise InputError(f"{path}: no such image; is the folder right?")
@@ -101,7 +99,7 @@ class PictureFiles:
 
     def picture(self, index: int) -> np.ndarray:
         """See `NamedPictures`."""
-        return read_image(self._paths[index], upright=self._upright)
+        return read_image(self._paths[index], upright=False)
 
     def digest(self, index: int) -> bytes:
         """See `NamedPictures`."""
