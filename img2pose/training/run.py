@@ -343,7 +343,7 @@ class Run:
         before: list[Any] = []
         if self.resumed_from is not None:
             with suppress(OSError, ValueError, KeyError, TypeError):
-                before = list(json.loads((self.folder.path / "run.json").read_text())["starts"])
+                before = list(json.loads(self.folder.facts.read_text())["starts"])
         is_gpu = self.device.type == "cuda"
         start = {
             "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
