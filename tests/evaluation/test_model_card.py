@@ -80,10 +80,9 @@ def test_figures_of_the_file_and_of_its_source() -> None:
 
 def test_columns_of_a_table_are_as_many_as_its_heads() -> None:
     evaluation = CardEvaluation.of_summary("Helen", SUMMARY, FILE, "s.json")
-    text = figures_text(FILE, [evaluation], None)
-    for block in text.split("\n\n"):
-        rows = [line for line in block.splitlines() if line.startswith("|")]
-        assert len({row.count("|") for row in rows}) <= 1
+    blocks = figures_text(FILE, [evaluation], None).split("\n\n")
+    tables = [block.splitlines() for block in blocks if block.startswith("|")]
+    assert [{row.count("|") for row in rows} for rows in tables] == [{12}, {7}, {7}]
 
 
 @pytest.mark.parametrize(
