@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -166,10 +167,11 @@ class StoredPictures:
     def __init__(self, store: RecordSource) -> None:
         self._store = store
 
-    @property
+    # Kept: whoever predicts asks for it at every picture.
+    @cached_property
     def names(self) -> Sequence[str]:
         """See `NamedPictures`."""
-        return [self._store.key(index) for index in range(len(self._store))]
+        return tuple(self._store.key(index) for index in range(len(self._store)))
 
     def __len__(self) -> int:
         return len(self._store)
