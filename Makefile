@@ -46,5 +46,5 @@ format: $(STAMP) ## Format the code and mend what ruff can mend
 docs: $(STAMP) ## Build docs/ as a site in site/
 	$(RUN)/mkdocs build --strict --quiet
 
-clean: ## Remove .venv and caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## Remove .venv, the built site and caches
+	rm -rf $(VENV) site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""Refuses large files: data, weights and stores do not belong into the repository."""
+"""Refuses large files: data, weights and stores do not belong in the repository."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +26,12 @@ from img2pose.annotators.labelling import (
 )
 from img2pose.annotators.protocol import FaceDetector, checked_faces
 from img2pose.cli.exit_codes import exit_code_from_errors
-from img2pose.cli.parsers import command_parser, print_results
+from img2pose.cli.parsers import (
+    add_workers_argument,
+    check_workers,
+    command_parser,
+    print_results,
+)
 from img2pose.data.annotations import (
     Annotation,
     read_annotation,
@@ -99,12 +103,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--detector_options", nargs="+", default=[], metavar="KEY=VALUE", help="see below"
     )
-    parser.add_argument(
-        "--num_workers",
-        type=int,
-        default=min(8, os.cpu_count() or 1),
-        help="worker processes, 0 for none (default %(default)s)",
-    )
+    add_workers_argument(parser)
     match = parser.add_argument_group("boxes that are there already")
     match.add_argument(
         "--match_annotations",
@@ -437,8 +436,7 @@ def _settings_digest(settings: Mapping[str, Any]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; see `--help`."""
     args = build_parser().parse_args(argv)
-    if args.num_workers < 0:
-        raise InputError(f"--num_workers {args.num_workers}: give 0 or more")
+    check_workers(args)
     if not 0 < args.min_iou <= 1:
         raise InputError(f"--min_iou {args.min_iou}: must be above 0 and at most 1")
     inputs = [Path(path) for path in (args.image_list, args.match_annotations) if path]

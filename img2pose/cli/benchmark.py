@@ -40,7 +40,7 @@ from img2pose.evaluation.timing import (
     median_times_ms,
     peak_memory_mib,
 )
-from img2pose.files import check_output_folder, write_json
+from img2pose.files import check_output_folder, told_when_unwritable, write_json
 from img2pose.geometry import boxes_from_points, image_intrinsics, project_points
 from img2pose.images import find_images, image_tensor, read_image
 from img2pose.inference.detector import Detector
@@ -190,6 +190,10 @@ def _cut_pictures(paths: Sequence[Path], size: int) -> Iterator[np.ndarray]:
         yield cv2.resize(cut, target_wh, interpolation=cv2.INTER_AREA)
 
 
+def _all_upright(args: argparse.Namespace) -> InputError:
+    return InputError(f"--images {args.images}: all are upright; give others")
+
+
 def _noise(size: int) -> list[Tensor]:
     generator = torch.Generator().manual_seed(0)
     shape = (_MOST_PICTURES, 3, size, round(size * 4 / 3))
@@ -304,6 +308,8 @@ def _prediction_rows(
         pictures = map(image_tensor, _cut_pictures(paths, size))
     if args.checkpoint is None:
         pictures = list(islice(pictures, _MOST_PICTURES))
+        if not pictures:
+            raise _all_upright(args)
         _limit_passing(list(models.values()), pictures[0].to(device), args.max_passing)
     chosen: list[tuple[int, Tensor]] = []
     seen = 0
@@ -593,7 +599,7 @@ def _measure_inference(
     for size in _numbers(args.sizes, "--sizes", 32):
         pictures = list(islice(_cut_pictures(paths, size), _MOST_PICTURES))
         if not pictures:
-            raise InputError(f"--images {args.images}: all are upright; give others")
+            raise _all_upright(args)
         sizes: dict[str, Any] = {"min_size": size, "max_size": max(1400, 2 * size)}
         engines: dict[str, FindsFaces] = {
             "PyTorch": Detector.from_checkpoint(args.checkpoint, device=str(device), **sizes)
@@ -649,7 +655,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     set_threads(args.threads)
     device = choose_device(args.device)
     report, table = _MEASUREMENTS[args.measure](args, device)
-    write_json(output / RESULTS_FILE, {**report, **_machine(device)}, indent=1)
     results = output / RESULTS_FILE
+    with told_when_unwritable(results):
+        write_json(results, {**report, **_machine(device)}, indent=1)
     print_results(args, {**report, "results": str(results)}, f"{table}\nresults: {results}")
     return 0

@@ -15,11 +15,11 @@ from img2pose.cli.model_arguments import (
     add_score_threshold_argument,
     load_detector,
 )
+from img2pose.cli.output_folders import output_file
 from img2pose.cli.parsers import command_parser, print_results
 from img2pose.errors import InputError
 from img2pose.evaluation.model_differences import ModelDifferences, differences_of
 from img2pose.files import (
-    check_output_folder,
     file_sha256,
     replace_when_complete,
     told_when_unwritable,
@@ -29,8 +29,6 @@ from img2pose.images import find_images
 from img2pose.inference.detector import Detector
 from img2pose.models.compact import COMPACT_WEIGHTS
 from img2pose.models.weights import pack_compact_model
-
-_SUFFIX = ".pth"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -106,17 +104,15 @@ def _describe(loss: ModelDifferences) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; see `--help`."""
     args = build_parser().parse_args(argv)
-    target = Path(args.output_path)
-    if target.suffix != _SUFFIX:
-        raise InputError(f"--output_path {target}: the file's name must end in {_SUFFIX}")
-    if target.is_dir():
-        raise InputError(f"--output_path {target}: is a folder; give a file")
+    target = output_file(args.output_path, ".pth")
+    report_path = target.with_suffix(".json")
+    if report_path.is_dir():
+        raise InputError(f"{report_path}: is a folder, where the report goes; give another name")
     if target.resolve() == Path(args.checkpoint).resolve():
         raise InputError(f"--output_path {target}: is the checkpoint itself; give another file")
     if args.max_megabytes is not None and not args.max_megabytes > 0:
         raise InputError(f"--max_megabytes {args.max_megabytes}: must be above 0")
     pictures = None if args.images is None else find_images(args.images)
-    check_output_folder(target.parent)
     settings = {}
     if args.score_threshold is not None:
         check_setting("score_threshold", "face_score_threshold", args.score_threshold)
@@ -125,7 +121,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     source_sha256 = file_sha256(args.checkpoint, "give a checkpoint")
     content = pack_compact_model(before.model, args.weights, source_sha256)
     loss = None
-    report_path = target.with_suffix(".json")
     with told_when_unwritable(target), replace_when_complete(target) as part:
         with open(part, "wb") as file:
             # An open file: the name of one would be written into it.

@@ -6,7 +6,6 @@ import argparse
 import io
 import itertools
 import logging
-import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -18,7 +17,12 @@ import numpy as np
 from tqdm import tqdm
 
 from img2pose.cli.exit_codes import exit_code_from_errors
-from img2pose.cli.parsers import command_parser, print_results
+from img2pose.cli.parsers import (
+    add_workers_argument,
+    check_workers,
+    command_parser,
+    print_results,
+)
 from img2pose.cli.reference_arguments import add_reference_arguments, load_references
 from img2pose.data.annotations import read_annotation_list
 from img2pose.data.conversion import (
@@ -66,12 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="also write LIST_pose_mean.npy and LIST_pose_stddev.npy, statistics of the poses in"
         " their boxes",
     )
-    parser.add_argument(
-        "--num_workers",
-        type=int,
-        default=min(8, os.cpu_count() or 1),
-        help="worker processes, 0 for none (default %(default)s)",
-    )
+    add_workers_argument(parser)
     parser.add_argument(
         "--pose_camera",
         choices=POSE_CAMERAS,
@@ -281,8 +280,7 @@ def _results(outputs: _Outputs, tally: Tally) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; see `--help`."""
     args = build_parser().parse_args(argv)
-    if args.num_workers < 0:
-        raise InputError(f"--num_workers {args.num_workers}: give 0 or more")
+    check_workers(args)
     dataset_path, json_list, dest = Path(args.dataset_path), Path(args.json_list), Path(args.dest)
     if not dataset_path.is_dir():
         raise InputError(f"{dataset_path}: is not a folder; give the images' as --dataset_path")

@@ -23,7 +23,7 @@ from img2pose.cli.demo_steps import (
 )
 from img2pose.cli.exit_codes import exit_code_from_errors
 from img2pose.cli.make_synthetic_dataset import SHEET_FILE
-from img2pose.cli.parsers import command_parser, print_results
+from img2pose.cli.parsers import check_workers, command_parser, print_results
 from img2pose.cli.predict import PREDICTIONS_FILE
 from img2pose.config import TrainConfig, read_config
 from img2pose.errors import InputError
@@ -89,8 +89,7 @@ def _checked_settings(args: argparse.Namespace) -> DemoSettings:
         value = getattr(args, name)
         if value is not None and value < least:
             raise InputError(f"--{name} {value}: give at least {least}")
-    if args.num_workers is not None and args.num_workers < 0:
-        raise InputError(f"--num_workers {args.num_workers}: give 0 or more")
+    check_workers(args)
     if not Path(args.config).is_file():
         raise InputError(f"{args.config}: not found; run this from the checkout, or give --config")
     # What is wrong with it is better known before pictures are drawn.

@@ -216,7 +216,8 @@ class Demo:
             self._note(f"{results['images']} pictures, {faces} faces with pose")
 
     def _train(self) -> None:
-        run, epochs = self.folder.training.path, self.settings.epochs
+        training, epochs = self.folder.training, self.settings.epochs
+        run = training.path
         self._call(
             "train",
             "From random weights; the configuration says how.",
@@ -226,7 +227,7 @@ class Demo:
             + ([] if epochs is None else ["--epochs", str(epochs)])
             + self._loaders,
         )
-        begun = json.loads((run / "run.json").read_text())["starts"][-1]["at_step"]
+        begun = json.loads(training.facts.read_text(encoding="utf-8"))["starts"][-1]["at_step"]
         steps = max(line.step for line in read_metrics(run / METRICS_FILE))
         if begun == steps:
             self._note(f"reused: the model after all {steps} steps", is_reused=True)

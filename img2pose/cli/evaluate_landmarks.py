@@ -10,7 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from img2pose.cli.commands import command_line
 from img2pose.cli.evaluation_summary import evaluation_summary
@@ -45,15 +44,11 @@ from img2pose.evaluation.pictures import (
     truth_fingerprint,
 )
 from img2pose.evaluation.predicting import Predictor
-from img2pose.evaluation.predictions import PredictionCache
+from img2pose.evaluation.predictions import ModelNotes, PredictionCache
 from img2pose.evaluation.report import write_report
 from img2pose.evaluation.sheets import SHEET_CELL, evenly_spaced, prediction_cell
-from img2pose.files import (
-    check_output_folder,
-    replace_when_complete,
-    told_when_unwritable,
-    write_csv,
-)
+from img2pose.files import check_output_folder, told_when_unwritable, write_csv
+from img2pose.images import write_picture
 from img2pose.references import PoseReferences
 from img2pose.visualization import contact_sheet
 
@@ -116,15 +111,6 @@ def _open_pictures(args: argparse.Namespace) -> PictureSource:
     return ListedPictures(args.json_list, args.dataset_path, args.allow_outside)
 
 
-def _write_sheet(path: Path, cells: Sequence[np.ndarray]) -> None:
-    with replace_when_complete(path) as part:
-        Image.fromarray(contact_sheet(cells, cell=SHEET_CELL)).save(part)
-
-
-def _command(argv: Sequence[str] | None) -> str:
-    return command_line(_SCRIPT, sys.argv[1:] if argv is None else argv)
-
-
 def _sheet_cells(
     pictures: PictureSource,
     cache: PredictionCache,
@@ -168,32 +154,15 @@ def _table(summary: LandmarkSummary) -> str:
     return "\n".join(f"{name:<38}{value:>8}" for name, value in rows)
 
 
-@exit_code_from_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; see `--help`."""
-    began = time.perf_counter()
-    args = build_parser().parse_args(argv)
-    if args.sheet < 0:
-        raise InputError(f"--sheet {args.sheet}: give how many pictures to draw, 0 for none")
-    check_score_threshold(args.score_threshold)
+def _write_results(
+    args: argparse.Namespace,
+    pictures: PictureSource,
+    cache: PredictionCache,
+    model: ModelNotes,
+    command: str,
+    began: float,
+) -> None:
     output = Path(args.output_path)
-    lowest = LOWEST_SCORE
-    if args.score_threshold is not None:
-        lowest = min(args.score_threshold, LOWEST_SCORE)
-    with joined_processes() as processes:
-        with processes.one_error():
-            check_output_folder(output)
-            pictures = _open_pictures(args)
-        cache, model = predictions_for(
-            args,
-            pictures,
-            lambda: Predictor.of(load_detector(args, score_threshold=lowest, processes=processes)),
-            lowest_score=lowest,
-            detection={},
-            processes=processes,
-        )
-    if not processes.is_main:
-        return 0
     threshold = args.score_threshold
     if threshold is None:
         # Predictions that were kept before models had a threshold of their own have none.
@@ -222,7 +191,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "truth_camera": args.truth_camera,
         },
         settings={},
-        command=_command(argv),
+        command=command,
         seconds=time.perf_counter() - began,
     )
     report = landmark_report(
@@ -240,9 +209,37 @@ def main(argv: Sequence[str] | None = None) -> int:
         faces = (face.to_row().values() for face in evaluation.faces)
         write_csv(output / "faces.csv", FaceResult.columns(), faces)
         if cells:
-            _write_sheet(output / "contact_sheet.png", cells)
+            write_picture(output / "contact_sheet.png", contact_sheet(cells, cell=SHEET_CELL))
     write_report(output / "report.html", report)
     summary.write(output / "summary.json")
     results = {**asdict(summary), "results": str(output)}
     print_results(args, results, f"{_table(evaluation.summary)}\nresults: {output}")
+
+
+@exit_code_from_errors
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; see `--help`."""
+    began = time.perf_counter()
+    args = build_parser().parse_args(argv)
+    if args.sheet < 0:
+        raise InputError(f"--sheet {args.sheet}: give how many pictures to draw, 0 for none")
+    check_score_threshold(args.score_threshold)
+    command = command_line(_SCRIPT, sys.argv[1:] if argv is None else argv)
+    lowest = LOWEST_SCORE
+    if args.score_threshold is not None:
+        lowest = min(args.score_threshold, LOWEST_SCORE)
+    with joined_processes() as processes:
+        with processes.one_error():
+            check_output_folder(args.output_path)
+            pictures = _open_pictures(args)
+        cache, model = predictions_for(
+            args,
+            pictures,
+            lambda: Predictor.of(load_detector(args, score_threshold=lowest, processes=processes)),
+            lowest_score=lowest,
+            detection={},
+            processes=processes,
+        )
+    if processes.is_main:
+        _write_results(args, pictures, cache, model, command, began)
     return 0

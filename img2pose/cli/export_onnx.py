@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from img2pose.cli.example_pictures import draw_example_pictures
 from img2pose.cli.exit_codes import exit_code_from_errors
 from img2pose.cli.model_arguments import add_model_arguments, checkpoint_path, load_detector
+from img2pose.cli.output_folders import output_file
 from img2pose.cli.parsers import command_parser, print_results
-from img2pose.errors import InputError
-from img2pose.files import check_output_folder, file_sha256
+from img2pose.files import file_sha256
 from img2pose.images import find_images, read_image
 from img2pose.inference.agreement import Agreement
 
-_SUFFIX = ".onnx"
 _WEIGHTS = ("float32", "float16")
 
 
@@ -66,12 +64,7 @@ def _describe(what: str, agreement: Agreement) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; see `--help`."""
     args = build_parser().parse_args(argv)
-    target = Path(args.output_path)
-    if target.suffix != _SUFFIX:
-        raise InputError(f"--output_path {target}: the file's name must end in {_SUFFIX}")
-    if target.is_dir():
-        raise InputError(f"--output_path {target}: is a folder; give a file")
-    check_output_folder(target.parent)
+    target = output_file(args.output_path, ".onnx")
     # It needs packages that nothing else does.
     from img2pose.inference.export import export_onnx, report_path
 

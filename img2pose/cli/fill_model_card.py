@@ -19,6 +19,7 @@ from img2pose.evaluation.model_card import (
     figures_text,
     filled_card,
 )
+from img2pose.evaluation.model_differences import ModelDifferences
 from img2pose.files import file_sha256, told_when_unwritable, write_text
 from img2pose.models.weights import load_model, read_checkpoint
 
@@ -79,17 +80,16 @@ def read_card_file(path: Path) -> CardFile:
     )
 
 
-def _read_loss(path: str, card_file: CardFile) -> dict[str, Any]:
+def _read_loss(path: str, card_file: CardFile) -> ModelDifferences:
     remedy = "give the report of scripts/compress_checkpoint.py --images"
     report = _read_json(path, remedy)
     try:
-        sha256, loss = report["sha256"], report["loss"]
-        known = isinstance(loss["pictures"], int)
+        sha256, loss = report["sha256"], ModelDifferences.from_dict(report["loss"])
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: says nothing of what compression costs; {remedy}") from error
-    if not known or sha256 != card_file.sha256:
+    if sha256 != card_file.sha256:
         raise InputError(f"{path}: is not about {card_file.name}; {remedy}")
-    return dict(loss)
+    return loss
 
 
 @exit_code_from_errors

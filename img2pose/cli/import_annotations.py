@@ -38,10 +38,8 @@ from img2pose.data.importers.split import split_images
 from img2pose.errors import InputError, OutputError
 from img2pose.files import check_output_folder, replace_when_complete, write_text
 
-_SKIPPED_SUFFIX = "_skipped.txt"
-
-
 _SCRIPT = "scripts/import_annotations.py"
+_SKIPPED_SUFFIX = "_skipped.txt"
 
 
 @dataclass(frozen=True)

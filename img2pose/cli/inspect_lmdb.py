@@ -12,7 +12,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from img2pose.cli.exit_codes import exit_code_from_errors
@@ -22,13 +21,9 @@ from img2pose.data.store import PoseStore, Record
 from img2pose.detections import FaceDetections
 from img2pose.errors import InputError
 from img2pose.evaluation.sheets import evenly_spaced
-from img2pose.files import (
-    check_output_folder,
-    replace_when_complete,
-    told_when_unwritable,
-)
+from img2pose.files import check_output_folder, told_when_unwritable
 from img2pose.geometry import image_intrinsics, pose_to_euler
-from img2pose.images import decode_image
+from img2pose.images import decode_image, write_picture
 from img2pose.references import PoseReferences
 from img2pose.visualization import (
     Color,
@@ -245,9 +240,9 @@ def _summary_text(summary: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _write_picture(path: Path, picture: np.ndarray) -> None:
-    with told_when_unwritable(path), replace_when_complete(path) as part:
-        Image.fromarray(picture).save(part, format="png")
+def _write_drawing(path: Path, drawing: np.ndarray) -> None:
+    with told_when_unwritable(path):
+        write_picture(path, drawing)
 
 
 def _show_records(
@@ -261,7 +256,7 @@ def _show_records(
         entry = _describe(store, index, record, pixels)
         if output is not None:
             path = output / f"record_{_file_name(store.key(index))}.png"
-            _write_picture(path, draw_record(record, pixels, references))
+            _write_drawing(path, draw_record(record, pixels, references))
             entry["drawing"] = str(path)
         described.append(entry)
     return described
@@ -280,7 +275,7 @@ def _draw_sheet(store: PoseStore, count: int, references: PoseReferences, path: 
         cells.append(draw_caption(fit_into(drawing, _CELL), f"record {store.key(index)}"))
     if not cells:
         raise InputError(f"{store.path}: holds no records to draw")
-    _write_picture(path, contact_sheet(cells, _COLUMNS, _CELL))
+    _write_drawing(path, contact_sheet(cells, _COLUMNS, _CELL))
 
 
 def _check_references(store: PoseStore, references: PoseReferences) -> None:

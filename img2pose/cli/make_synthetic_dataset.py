@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import sys
 import time
@@ -18,7 +17,12 @@ import numpy as np
 from tqdm import tqdm
 
 from img2pose.cli.exit_codes import exit_code_from_errors
-from img2pose.cli.parsers import command_parser, print_results
+from img2pose.cli.parsers import (
+    add_workers_argument,
+    check_workers,
+    command_parser,
+    print_results,
+)
 from img2pose.data.annotations import read_annotation
 from img2pose.data.synthetic.figures import Wardrobe
 from img2pose.data.synthetic.settings import HIDDEN_FACES, SyntheticSettings
@@ -116,12 +120,7 @@ def build_parser() -> argparse.ArgumentParser:
             + (", where the person has any" if name in ("beards", "hair") else "")
             + f" (default {value})",
         )
-    parser.add_argument(
-        "--num_workers",
-        type=int,
-        default=min(8, os.cpu_count() or 1),
-        help="worker processes, 0 for none (default %(default)s)",
-    )
+    add_workers_argument(parser)
     parser.add_argument(
         "--overwrite", action="store_true", help="replace a data set of other settings in --out"
     )
@@ -140,7 +139,7 @@ def _numbers(text: str, flag: str, counts: tuple[int, ...]) -> list[float]:
 
 def _settings(args: argparse.Namespace) -> SyntheticSettings:
     size = _numbers(args.size, "--size", (1, 2))
-    if not all(side == int(side) for side in size):
+    if not all(side.is_integer() for side in size):
         raise InputError(f"--size {args.size}: give whole pixels")
     low, high = _numbers(args.focal_range, "--focal_range", (2,))
     try:
@@ -254,8 +253,7 @@ def _text(results: dict[str, Any]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; see `--help`."""
     args = build_parser().parse_args(argv)
-    if args.num_workers < 0:
-        raise InputError(f"--num_workers {args.num_workers}: give 0 or more")
+    check_workers(args)
     if args.count < 1:
         raise InputError(f"--count {args.count}: give at least 1")
     if args.seed < 0:

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
+from img2pose.errors import InputError
+from img2pose.files import check_output_folder
+
 _DEFAULT_NAME = "img2pose_out"
 
 
@@ -24,6 +27,26 @@ def output_folder(args: argparse.Namespace) -> Path:
     if args.output_path is not None:
         return Path(args.output_path)
     return next(folder for folder in _default_folders() if not folder.exists())
+
+
+def output_file(path: str, suffix: str) -> Path:
+    """The one file that `--output_path` names, for commands that write one.
+
+    Args:
+        path: As given.
+        suffix: What its name has to end in, whatever the case.
+
+    Raises:
+        InputError: The name ends in something else or is a folder's, or nothing can be written
+            there.
+    """
+    target = Path(path)
+    if target.suffix.lower() != suffix:
+        raise InputError(f"--output_path {target}: the file's name must end in {suffix}")
+    if target.is_dir():
+        raise InputError(f"--output_path {target}: is a folder; give a file")
+    check_output_folder(target.parent)
+    return target
 
 
 def earlier_results() -> list[Path]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 from img2pose.cli.commands import program_name
+from img2pose.errors import InputError
+
+_MOST_WORKERS = 8
 
 _kept: ContextVar[list[Mapping[str, Any]] | None] = ContextVar("kept_results", default=None)
 
@@ -60,6 +64,25 @@ def add_json_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="print the results as one JSON object on stdout"
     )
+
+
+def add_workers_argument(
+    parser: argparse.ArgumentParser,
+    text: str = "worker processes, 0 for none (default %(default)s)",
+) -> None:
+    """Adds `--num_workers`, one for each core but eight at most; `text` says what it means."""
+    default = min(_MOST_WORKERS, os.cpu_count() or 1)
+    parser.add_argument("--num_workers", type=int, default=default, help=text)
+
+
+def check_workers(args: argparse.Namespace) -> None:
+    """Refuses what `--num_workers` cannot be.
+
+    Raises:
+        InputError: It is below 0.
+    """
+    if args.num_workers is not None and args.num_workers < 0:
+        raise InputError(f"--num_workers {args.num_workers}: give 0 or more")
 
 
 @contextmanager

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from img2pose.cli.exit_codes import exit_code_from_errors
+from img2pose.cli.output_folders import output_file
 from img2pose.cli.parsers import command_parser, print_results
 from img2pose.errors import InputError
-from img2pose.files import check_output_folder, replace_when_complete
+from img2pose.files import replace_when_complete, told_when_unwritable
 from img2pose.training.curves import draw_runs, read_run
 
 _DOTS_PER_INCH = 120
@@ -54,14 +55,6 @@ def _fields(text: str | None) -> list[str] | None:
     return fields
 
 
-def _check_output(path: Path) -> None:
-    if path.suffix.lower() != ".png":
-        raise InputError(f"{path}: give --output_path a name that ends in .png")
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; give --output_path the name of a file")
-    check_output_folder(path.parent)
-
-
 @exit_code_from_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; see `--help`."""
@@ -71,8 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError(f"--smooth {args.smooth}: give at least 1")
     if args.max_step is not None and args.max_step < 0:
         raise InputError(f"--max_step {args.max_step}: give at least 0")
-    output = Path(args.output_path)
-    _check_output(output)
+    output = output_file(args.output_path, ".png")
     runs = {}
     for name in args.runs:
         run = read_run(Path(name), args.max_step)
@@ -80,12 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise InputError(f"{name}: is given twice; give each run once")
         runs[run.folder] = run
     figure = draw_runs(list(runs.values()), fields=fields, x=args.x, smooth=args.smooth)
-    try:
-        with replace_when_complete(output) as part:
-            figure.savefig(part, format="png", dpi=_DOTS_PER_INCH)
-    except OSError as error:
-        raise InputError(
-            f"{output}: cannot be written ({error.strerror}); give another --output_path"
-        ) from error
+    with told_when_unwritable(output), replace_when_complete(output) as part:
+        figure.savefig(part, format="png", dpi=_DOTS_PER_INCH)
     print_results(args, {"curves": str(output)})
     return 0

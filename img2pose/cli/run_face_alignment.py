@@ -53,6 +53,7 @@ log = logging.getLogger(__name__)
 ALIGNMENTS_FILE = "alignments.json"
 _DEFAULT_SIZE = 224
 _LARGEST_SIZE = 4096
+_DEFAULT_TEMPLATES = "five"
 # The published command's names, and ours.
 _ORDERS = {"confidence": "score", "position": "position", "size": "size"}
 _CROP_NAME = "_face_"
@@ -134,12 +135,13 @@ class CropStyle:
 
     Attributes:
         size: Side of the crops in pixels.
-        templates: Name in `TEMPLATES` or templates by name; None for upright squares.
-        scale: Of upright squares; see `crop_faces`.
+        templates: Name in `TEMPLATES`, or templates by name.
+        scale: Of upright squares, which are cut out in place of templates (see `crop_faces`);
+            None: templates it is.
     """
 
     size: int
-    templates: str | Mapping[str, np.ndarray] | None
+    templates: str | Mapping[str, np.ndarray]
     scale: float | None
 
     def cut_out(
@@ -148,17 +150,7 @@ class CropStyle:
         """Crops of all faces; None of those that reach behind the camera."""
         possible = can_be_cut_out(found.poses, references)
         poses = found.poses[possible]
-        if self.templates is None:
-            assert self.scale is not None
-            crops = crop_faces(
-                picture,
-                poses,
-                self.size,
-                scale=self.scale,
-                intrinsics=found.intrinsics,
-                references=references,
-            )
-        else:
+        if self.scale is None:
             crops = align_faces(
                 picture,
                 poses,
@@ -166,6 +158,15 @@ class CropStyle:
                 intrinsics=found.intrinsics,
                 references=references,
                 templates=self.templates,
+            )
+        else:
+            crops = crop_faces(
+                picture,
+                poses,
+                self.size,
+                scale=self.scale,
+                intrinsics=found.intrinsics,
+                references=references,
             )
         remaining = iter(crops)
         return [next(remaining) if one else None for one in possible]
@@ -205,8 +206,8 @@ def crop_style(args: argparse.Namespace) -> CropStyle:
     if args.preset is not None:
         preset = CROP_PRESETS[args.preset]
         size, templates, scale = preset.size, preset.templates, preset.scale
-    elif templates is None and scale is None:
-        templates = "five"
+    if templates is None:
+        templates = _DEFAULT_TEMPLATES
     if args.face_size is not None:
         size = args.face_size
     if not 1 <= size <= _LARGEST_SIZE:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
@@ -15,7 +14,12 @@ from tqdm import tqdm
 
 from img2pose.cli.dataset_figures import draw_error_histogram, face_cell
 from img2pose.cli.exit_codes import exit_code_from_errors
-from img2pose.cli.parsers import command_parser, print_results
+from img2pose.cli.parsers import (
+    add_workers_argument,
+    check_workers,
+    command_parser,
+    print_results,
+)
 from img2pose.cli.reference_arguments import add_reference_arguments, load_references
 from img2pose.data.checks.report import DatasetReport
 from img2pose.data.checks.sources import AnnotationSource, Limits, Source, StoreSource
@@ -64,12 +68,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--dataset_path", help="folder that the JSONs' image_path is relative to")
     parser.add_argument("--output_path", required=True, help="folder for the results")
     parser.add_argument("--strict", action="store_true", help="warnings count as errors")
-    parser.add_argument(
-        "--num_workers",
-        type=int,
-        default=min(8, os.cpu_count() or 1),
-        help="worker processes (default %(default)s); with 0 a file that kills its reader ends"
-        " the command",
+    add_workers_argument(
+        parser,
+        "worker processes (default %(default)s); with 0 a file that kills its reader ends the"
+        " command",
     )
     parser.add_argument(
         "--pose_camera",
@@ -110,13 +112,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _check_arguments(args: argparse.Namespace) -> None:
-    for name, least in (
-        ("num_workers", 0),
-        ("worst", 0),
-        ("examples", 0),
-        ("max_pixels", 1),
-        ("min_side", 0),
-    ):
+    check_workers(args)
+    for name, least in (("worst", 0), ("examples", 0), ("max_pixels", 1), ("min_side", 0)):
         value = getattr(args, name)
         if value < least:
             raise InputError(f"--{name} {value}: give {least} or more")

@@ -72,13 +72,13 @@ def best_overlap(detections: FaceDetections, box_xyxy: np.ndarray) -> tuple[int 
     return best, float(overlaps[best])
 
 
-def most_central(detections: FaceDetections, min_score: float = MIN_CENTRAL_SCORE) -> int | None:
+def most_central(detections: FaceDetections) -> int | None:
     """The detection nearest to the picture's centre of those that the model is sure of.
+
+    Those have a score above `MIN_CENTRAL_SCORE`; where there is none, the first of all is taken.
 
     Args:
         detections: Best score first; of equally central ones the first counts.
-        min_score: Detections with a greater score are looked at; where there is none, the first
-            of all is taken.
 
     Returns:
         Its index, None without detections.
@@ -88,7 +88,7 @@ def most_central(detections: FaceDetections, min_score: float = MIN_CENTRAL_SCOR
     height, width = detections.size_hw
     centers = (detections.boxes[:, :2] + detections.boxes[:, 2:]) / 2
     distances = np.linalg.norm(centers - [width / 2, height / 2], axis=1)
-    sure = detections.scores > min_score
+    sure = detections.scores > MIN_CENTRAL_SCORE
     return int(np.where(sure, distances, np.inf).argmin()) if sure.any() else 0
 
 

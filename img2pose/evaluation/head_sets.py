@@ -25,7 +25,7 @@ from img2pose.data.annotations import (
 from img2pose.data.importers import aflw2000
 from img2pose.data.importers.label_set import LabelledImage, LeftOut
 from img2pose.errors import InputError
-from img2pose.evaluation.head_pose import HeadPoses
+from img2pose.evaluation.head_pose import MIN_CENTRAL_SCORE, HeadPoses
 from img2pose.geometry import (
     boxes_from_points,
     euler_to_matrix,
@@ -77,8 +77,8 @@ BIWI_PROTOCOL: Mapping[str, str] = {
     "rotation_truth": "the matrix of the pose file as it stands, in the depth camera: the turn"
     " between depth and colour camera is not taken into account, as published; its Euler angles",
     "selection": "the detection whose box centre is nearest to the picture's centre, of those with"
-    " a score above 0.9; where none has one, the first, which is the best scored; not found only"
-    " where nothing is detected",
+    f" a score above {MIN_CENTRAL_SCORE}; where none has one, the first, which is the"
+    " best scored; not found only where nothing is detected",
     "translation": "not judged: the truth is in millimetres, from a depth camera of its own, and"
     " a prediction in reference units, for an assumed focal length; no scale without the person's"
     " size relates the two",

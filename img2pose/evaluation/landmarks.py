@@ -28,6 +28,9 @@ from img2pose.evaluation.metrics import (
 from img2pose.geometry import boxes_from_points, pose_box_to_image, project_points, solve_pose
 from img2pose.references import PoseReferences
 
+LANDMARK_LIMIT = 0.08
+"""Share of the outer eye distance; a landmark error above it is a failure."""
+
 _TRUTH_POSE: dict[PoseCamera, str] = {
     "image": "EPnP (float64) of the annotated landmarks in the image's camera,"
     " with the model's references",
@@ -51,14 +54,11 @@ PROTOCOL = {
     " annotated ones, over the outer eye distance (points 36, 45), of the same faces",
     "landmark_error_of_truth": "the same for the truth pose of all faces with 68 points: what a"
     " rigid reference face leaves at best",
-    "landmark_failure_rate": "share of the faces with 68 points whose landmark error is above 0.08"
-    " or that were not found at IoU 0.5",
+    "landmark_failure_rate": "share of the faces with 68 points whose landmark error is above"
+    f" {LANDMARK_LIMIT} or that were not found at IoU 0.5",
     "landmark_area_under_curve": "area under the cumulative landmark error of the same faces from"
-    " 0 to 0.08, over 0.08",
+    f" 0 to {LANDMARK_LIMIT}, over {LANDMARK_LIMIT}",
 }
-
-LANDMARK_LIMIT = 0.08
-"""Share of the outer eye distance; a landmark error above it is a failure."""
 
 _MISSED_FACE_ERROR_DEG = 90.0
 _POSE_PARTS = ("rx", "ry", "rz", "tx", "ty", "tz")
@@ -183,10 +183,6 @@ class LandmarkEvaluation:
 
     faces: tuple[FaceResult, ...]
     summary: LandmarkSummary
-
-    def to_dict(self) -> dict[str, Any]:
-        """Summary and faces, ready for JSON."""
-        return {"summary": self.summary.to_dict(), "faces": [asdict(f) for f in self.faces]}
 
 
 @dataclass(frozen=True)
@@ -460,14 +456,3 @@ def summarise(judged: Sequence[JudgedPicture], score_threshold: float = 0.5) -> 
         score_threshold=score_threshold,
     )
     return LandmarkEvaluation(faces, summary)
-
-
-def evaluate_faces(
-    pictures: Iterable[tuple[Annotation, FaceDetections]],
-    references: PoseReferences,
-    *,
-    score_threshold: float = 0.5,
-) -> LandmarkEvaluation:
-    """Judges and summarises at once; see `judge_pictures` and `summarise`."""
-    judged = judge_pictures(pictures, references, score_threshold=score_threshold)
-    return summarise(judged, score_threshold)

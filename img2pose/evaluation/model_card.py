@@ -8,22 +8,24 @@ from typing import Any
 
 from img2pose.config import ModelConfig
 from img2pose.errors import InputError
+from img2pose.evaluation.model_differences import ModelDifferences
+from img2pose.evaluation.report import Table
 
 FIGURES_BEGIN = (
     "<!-- figures by scripts/fill_model_card.py: what is between these marks is replaced -->"
 )
 FIGURES_END = "<!-- end of figures -->"
 
-_NONE = "\N{EN DASH}"
+# Figures, their heads and decimals.
 _COLUMNS = (
-    ("pictures", "pictures", "d"),
-    ("faces", "faces", "d"),
-    ("recall_at_50", "recall at IoU 0.5", ".3f"),
-    ("recall_at_75", "at 0.75", ".3f"),
-    ("false_positives_per_picture", "false positives a picture", ".2f"),
-    ("rotation_error_deg_mean", "rotation error, mean (deg)", ".2f"),
-    ("rotation_error_deg_median", "median (deg)", ".2f"),
-    ("landmark_error_mean", "landmark error, mean", ".4f"),
+    ("pictures", "pictures", None),
+    ("faces", "faces", None),
+    ("recall_at_50", "recall at IoU 0.5", 3),
+    ("recall_at_75", "at 0.75", 3),
+    ("false_positives_per_picture", "false positives a picture", 2),
+    ("rotation_error_deg_mean", "rotation error, mean (deg)", 2),
+    ("rotation_error_deg_median", "median (deg)", 2),
+    ("landmark_error_mean", "landmark error, mean", 4),
 )
 _BAND_COLUMNS = tuple(
     column
@@ -121,15 +123,18 @@ class CardEvaluation:
         return cls(title, figures, sha256 != card_file.sha256, truth_camera, command)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    rule = ["---"] + ["---:"] * (len(head) - 1)
-    return ["| " + " | ".join(cells) + " |" for cells in (head, rule, *rows)]
-
-
-def _cells(figures: Mapping[str, Any], columns: Sequence[tuple[str, str, str]]) -> list[str]:
-    return [
-        _NONE if figures[name] is None else format(figures[name], form) for name, _, form in columns
-    ]
+def _table(
+    heads: Sequence[str],
+    columns: Sequence[tuple[str, str, int | None]],
+    rows: Sequence[tuple[Sequence[str], Mapping[str, Any]]],
+) -> str:
+    """Markdown of rows of texts, below `heads`, and figures, below those of `columns`."""
+    return Table(
+        "",
+        [*heads, *(head for _, head, _ in columns)],
+        [[*texts, *(figures[name] for name, _, _ in columns)] for texts, figures in rows],
+        [*[None] * len(heads), *(digits for _, _, digits in columns)],
+    ).markdown()
 
 
 def _file_lines(card_file: CardFile) -> Iterator[str]:
@@ -152,31 +157,31 @@ def _file_lines(card_file: CardFile) -> Iterator[str]:
     )
 
 
-def _loss_lines(loss: Mapping[str, Any]) -> Iterator[str]:
+def _loss_lines(loss: ModelDifferences) -> Iterator[str]:
     yield (
-        f"Compression, on {loss['pictures']} pictures: {loss['faces_first']} faces before,"
-        f" {loss['faces_second']} after, {loss['faces_both']} of them the same by IoU 0.5."
+        f"Compression, on {loss.pictures} pictures: {loss.faces_first} faces before,"
+        f" {loss.faces_second} after, {loss.faces_both} of them the same by IoU 0.5."
     )
-    if loss["faces_both"]:
+    if loss.faces_both:
         yield (
-            f"Of these, boxes moved by up to {loss['box_px_max']:.2f} pixels, rotations by"
-            f" {loss['rotation_deg_mean']:.3f} degrees on average and"
-            f" {loss['rotation_deg_max']:.3f} at most, translations by"
-            f" {loss['translation_share_mean']:.3%} of their length on average and"
-            f" {loss['translation_share_max']:.3%} at most, scores by up to"
-            f" {loss['score_max']:.4f}."
+            f"Of these, boxes moved by up to {loss.box_px_max:.2f} pixels, rotations by"
+            f" {loss.rotation_deg_mean:.3f} degrees on average and"
+            f" {loss.rotation_deg_max:.3f} at most, translations by"
+            f" {loss.translation_share_mean:.3%} of their length on average and"
+            f" {loss.translation_share_max:.3%} at most, scores by up to"
+            f" {loss.score_max:.4f}."
         )
 
 
 def figures_text(
-    card_file: CardFile, evaluations: Sequence[CardEvaluation], loss: Mapping[str, Any] | None
+    card_file: CardFile, evaluations: Sequence[CardEvaluation], loss: ModelDifferences | None
 ) -> str:
     """Markdown of file, figures, bands and commands.
 
     Args:
         card_file: What the card is about.
         evaluations: Of it, and of the checkpoint before compression.
-        loss: `ModelDifferences.to_dict` of the compression.
+        loss: What compression changed; None: nothing is said of it.
 
     Returns:
         Lines, the last one with its end.
@@ -191,15 +196,18 @@ def figures_text(
             " points over the distance of the outer eye corners, over found faces. True poses are"
             " fitted to annotated landmarks, in the camera that is named.",
             "",
-            *_table(
-                ("data", "weights", "truth's camera", *(head for _, head, _ in _COLUMNS)),
+            _table(
+                ("data", "weights", "truth's camera"),
+                _COLUMNS,
                 [
-                    [
-                        one.title,
-                        "before compression" if one.is_source else "this file",
-                        one.truth_camera,
-                        *_cells(one.figures, _COLUMNS),
-                    ]
+                    (
+                        (
+                            one.title,
+                            "before compression" if one.is_source else "this file",
+                            one.truth_camera,
+                        ),
+                        one.figures,
+                    )
                     for one in evaluations
                 ],
             ),
@@ -210,10 +218,9 @@ def figures_text(
         if one.is_source:
             continue
         for key, name in (("by_face_size", "face size"), ("by_yaw", "yaw")):
-            heads = (name, *(head for _, head, _ in _BAND_COLUMNS))
-            rows = [[band["band"], *_cells(band, _BAND_COLUMNS)] for band in one.figures[key]]
+            rows = [((band["band"],), band) for band in one.figures[key]]
             title = f"### {one.title}, by {name} (truth's camera: {one.truth_camera})"
-            lines += ["", title, "", *_table(heads, rows)]
+            lines += ["", title, "", _table((name,), _BAND_COLUMNS, rows)]
     if evaluations:
         lines += ["", "Measured by:", "", *(f"    {one.command}" for one in evaluations)]
     return "\n".join(lines) + "\n"

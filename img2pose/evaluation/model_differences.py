@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,15 @@ class ModelDifferences:
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
         return {**asdict(self), "same_faces": self.same_faces}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ModelDifferences:
+        """The inverse of `to_dict`.
+
+        Raises:
+            KeyError, TypeError: Something is missing, or `values` is no mapping.
+        """
+        return cls(**{field.name: values[field.name] for field in fields(cls)})
 
 
 def _of_picture(first: FaceDetections, second: FaceDetections) -> np.ndarray:

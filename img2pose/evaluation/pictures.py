@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -77,17 +78,15 @@ class PictureFiles:
     """Image files by name.
 
     Args:
-        paths: Names and files.
-        upright: Apply the EXIF orientation when a picture is read.
+        paths: Names and files; pictures are read as stored, without their EXIF orientation.
 
     Raises:
         InputError: A file is not there.
     """
 
-    def __init__(self, paths: Mapping[str, Path], *, upright: bool = False) -> None:
+    def __init__(self, paths: Mapping[str, Path]) -> None:
         self.names: Sequence[str] = tuple(paths)
         self._paths = tuple(paths.values())
-        self._upright = upright
         for path in self._paths:
             if not path.is_file():
                 raise InputError(f"{path}: no such image; is the folder right?")
@@ -101,7 +100,7 @@ class PictureFiles:
 
     def picture(self, index: int) -> np.ndarray:
         """See `NamedPictures`."""
-        return read_image(self._paths[index], upright=self._upright)
+        return read_image(self._paths[index], upright=False)
 
     def digest(self, index: int) -> bytes:
         """See `NamedPictures`."""
@@ -168,10 +167,11 @@ class StoredPictures:
     def __init__(self, store: RecordSource) -> None:
         self._store = store
 
-    @property
+    # Kept: whoever predicts asks for it at every picture.
+    @cached_property
     def names(self) -> Sequence[str]:
         """See `NamedPictures`."""
-        return [self._store.key(index) for index in range(len(self._store))]
+        return tuple(self._store.key(index) for index in range(len(self._store)))
 
     def __len__(self) -> int:
         return len(self._store)

@@ -36,7 +36,7 @@ class Curve:
     dashed: bool = False
 
 
-def label_axes(axes: Axes, *, title: str, x_label: str, y_label: str) -> None:
+def label_axes(axes: Axes, *, x_label: str, y_label: str, title: str = "") -> None:
     """Gives a plot its texts, as they stand, and a grid behind what is drawn."""
     axes.set_title(title, fontsize=10, parse_math=False)
     axes.set_xlabel(x_label, fontsize=9, parse_math=False)
@@ -83,7 +83,6 @@ def draw_curves(
     x_range: tuple[float, float] | None = None,
     y_range: tuple[float, float] | None = None,
     marks: Mapping[str, float] | None = None,
-    title: str = "",
 ) -> Figure:
     """Lines in one plot.
 
@@ -94,7 +93,6 @@ def draw_curves(
         x_range: What the horizontal axis shows; None fits it.
         y_range: The same of the vertical axis.
         marks: Vertical lines at these positions, by the text beside them.
-        title: Above the plot.
 
     Returns:
         A figure with its own canvas; `png_bytes` gives the file.
@@ -117,7 +115,7 @@ def draw_curves(
     if not any(np.isfinite(curve.y).any() for curve in curves):
         axes.text(0.5, 0.5, "no values", ha="center", va="center", transform=axes.transAxes)
     _add_legend(axes, [curve.name for curve in curves])
-    label_axes(axes, title=title, x_label=x_label, y_label=y_label)
+    label_axes(axes, x_label=x_label, y_label=y_label)
     axes.margins(x=0.02)
     if x_range is not None:
         axes.set_xlim(*x_range)
@@ -145,7 +143,6 @@ def draw_bars(
     x_label: str,
     y_label: str,
     counts: Sequence[int] | None = None,
-    title: str = "",
 ) -> Figure:
     """Bars side by side, a group for each label.
 
@@ -155,7 +152,6 @@ def draw_bars(
         x_label: With its unit.
         y_label: The same.
         counts: How many things each group stands for, written under its label.
-        title: Above the plot.
 
     Returns:
         A figure with its own canvas.
@@ -175,7 +171,7 @@ def draw_bars(
         if counts is not None
         else list(labels)
     )
-    label_axes(axes, title=title, x_label=x_label, y_label=y_label)
+    label_axes(axes, x_label=x_label, y_label=y_label)
     axes.set_xticks(places, shown, fontsize=8, parse_math=False)
     axes.grid(False, axis="x")
     axes.margins(y=0.12)

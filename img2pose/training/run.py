@@ -345,7 +345,7 @@ class Run:
         before: list[Any] = []
         if self.resumed_from is not None:
             with suppress(OSError, ValueError, KeyError, TypeError):
-                facts = json.loads((self.folder.path / "run.json").read_text(encoding="utf-8"))
+                facts = json.loads(self.folder.facts.read_text(encoding="utf-8"))
                 before = list(facts["starts"])
         is_gpu = self.device.type == "cuda"
         start = {

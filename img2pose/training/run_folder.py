@@ -63,6 +63,11 @@ class RunFolder:
         """The newest checkpoint, from which the run goes on."""
         return self.path / "last.pth"
 
+    @property
+    def facts(self) -> Path:
+        """What the run was started with, each time."""
+        return self.path / "run.json"
+
     def of_epoch(self, epoch: int) -> Path:
         """A checkpoint that is kept for good."""
         return self.path / f"epoch_{epoch:04d}.pth"
@@ -115,7 +120,7 @@ class RunFolder:
         """
         with told_when_unwritable(self.path):
             write_text(self.path / "config.yaml", yaml.safe_dump(config, sort_keys=False))
-            write_json(self.path / "run.json", facts, indent=1)
+            write_json(self.facts, facts, indent=1)
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

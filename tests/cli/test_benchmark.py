@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from img2pose.cli import training_throughput
 from img2pose.cli.benchmark import RESULTS_FILE, main
@@ -150,13 +151,20 @@ def test_conversion(
         (["--threads", "0"], "--threads 0"),
         (["--checkpoint", "missing.pth"], "missing.pth"),
         (["--images", "missing"], "missing"),
+        (["--images", "upright.png"], "upright.png: all are upright"),
         (["--device", "toaster"], "toaster"),
     ],
 )
 def test_bad_usage_is_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    message: str,
 ) -> None:
     output = tmp_path / "out"
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (60, 80)).save("upright.png")
     assert main([*QUICK, "--output_path", str(output), *arguments]) == 2
     error = capsys.readouterr().err
     assert message in error

@@ -86,6 +86,7 @@ def test_no_training_goes_on_from_it(compact_checkpoint: Path) -> None:
         (["--score_threshold", "0.01"], "error: --score_threshold 0.01: must be"),
         (["--output_path", "c.bin"], "c.bin"),
         (["--output_path", "folder.pth"], "folder.pth"),
+        (["--output_path", "report.pth"], "report.json: is a folder"),
         (["--output_path", "./model.pth"], "is the checkpoint itself"),
         (["--output_path", "text.txt/c.pth"], "text.txt"),
         (["--checkpoint", "gone.pth"], "gone.pth"),
@@ -100,7 +101,8 @@ def test_bad_input_is_named_in_one_line_and_leaves_nothing(
 ) -> None:
     for name in ("text.txt", "text.png"):
         Path(name).write_text("words")
-    Path("folder.pth").mkdir()
+    for name in ("folder.pth", "report.json"):
+        Path(name).mkdir()
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     assert main([*FLAGS, "--output_path", "c.pth", *arguments]) == 2
     error = capsys.readouterr().err

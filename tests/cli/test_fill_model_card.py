@@ -10,6 +10,7 @@ import pytest
 from img2pose.cli import compress_checkpoint, evaluate_landmarks
 from img2pose.cli.fill_model_card import main
 from img2pose.evaluation.model_card import FIGURES_BEGIN, FIGURES_END
+from img2pose.evaluation.model_differences import differences_of
 from img2pose.files import file_sha256
 
 CARD = f"# A model\n\n{FIGURES_BEGIN}\n{FIGURES_END}\n\n## Limits\n"
@@ -64,7 +65,11 @@ def test_a_checkpoint_is_compressed_measured_and_described(
         (["c.pth", "--card", "card.md", "--evaluation", "x", "card.md"], "card.md: cannot be"),
         (["c.pth", "--card", "card.md", "--evaluation", "x", "empty.json"], "empty.json"),
         (["c.pth", "--card", "card.md", "--compression", "empty.json"], "empty.json"),
-        (["c.pth", "--card", "card.md", "--compression", "other.json"], "other.json"),
+        (
+            ["c.pth", "--card", "card.md", "--compression", "other.json"],
+            "other.json: is not about c.pth",
+        ),
+        (["c.pth", "--card", "card.md", "--compression", "part.json"], "part.json: says nothing"),
     ],
 )
 def test_bad_input_is_named_in_one_line_and_changes_nothing(
@@ -77,7 +82,9 @@ def test_bad_input_is_named_in_one_line_and_changes_nothing(
     Path("c.pth").symlink_to(compact_checkpoint)
     Path("text.md").write_text("words\n")
     Path("empty.json").write_text("{}")
-    Path("other.json").write_text('{"sha256": "0", "loss": {"pictures": 1}}')
+    Path("part.json").write_text('{"sha256": "0", "loss": {"pictures": 1}}')
+    loss = differences_of([]).to_dict()
+    Path("other.json").write_text(json.dumps({"sha256": "0", "loss": loss}))
     assert main(arguments) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1

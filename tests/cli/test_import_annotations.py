@@ -77,6 +77,7 @@ def test_outputs_are_replaced_on_demand_only(
 def test_a_fraction_of_nothing_gives_an_empty_list(images: Path) -> None:
     assert run("--val_fraction", "0") == 0
     assert len(read_annotation_list("out/train.txt")) == 10
+    assert Path("out/val.txt").read_text() == ""
 
 
 def remove_image(folder: Path) -> None:

@@ -17,18 +17,14 @@ ROOT = Path(__file__).resolve().parents[2]
 NOT_COMMANDS = {"build_pose_references", "check_large_files"}
 
 
-def parsers_of(command):
-    """The command's parser, or those of its sub-commands where an example needs one."""
-    return import_module(command.module).build_parser()
-
-
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command.words))
 def test_a_command_is_a_script_with_an_example_that_can_be_parsed(command):
     assert f"from {command.module} import main" in (ROOT / command.script).read_text("utf-8")
-    by_script = parsers_of(command)
+    module = import_module(command.module)
+    by_script = module.build_parser()
     assert by_script.prog == f"python {command.script}"
     with called_by_words():
-        by_words = parsers_of(command)
+        by_words = module.build_parser()
     assert by_words.prog == " ".join(("img2pose", *command.words))
     lines = by_words.format_help().splitlines()
     calls = [line.strip() for line in lines if line.strip().startswith(f"{by_words.prog} ")]

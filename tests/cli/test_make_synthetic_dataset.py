@@ -116,6 +116,8 @@ def test_another_seed_in_the_same_folder_is_refused(
         ["--count", "0"],
         ["--seed", "-1"],
         ["--size", "12.5"],
+        ["--size", "nan"],
+        ["--size", "320,inf"],
         ["--size", "1,2,3"],
         ["--size", "8"],
         ["--num_workers", "-1"],

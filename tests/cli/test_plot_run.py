@@ -216,6 +216,6 @@ def test_a_failing_write_is_told(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Figure, "savefig", full)
-    assert main(["first", "--output_path", "curves.png"]) == 2
+    assert main(["first", "--output_path", "curves.png"]) == 1
     assert "curves.png: cannot be written (No space left" in capsys.readouterr().err
     assert not Path("curves.png").exists()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from img2pose.data.labels import POSE_CAMERAS, fit_labels
 from img2pose.detections import FaceDetections
 from img2pose.evaluation.landmarks import (
     FaceResult,
-    evaluate_faces,
+    LandmarkEvaluation,
     judge_pictures,
     summarise,
 )
@@ -46,6 +47,15 @@ def detections_of(
     poses = poses.reshape(-1, 6)
     boxes = boxes_of(poses, references) if len(poses) else np.zeros((0, 4))
     return FaceDetections(poses, boxes, np.array(scores), CAMERA, SIZE_HW)
+
+
+def evaluate_faces(
+    pictures: Iterable[tuple[Annotation, FaceDetections]],
+    references: PoseReferences,
+    score_threshold: float = 0.5,
+) -> LandmarkEvaluation:
+    judged = judge_pictures(pictures, references, score_threshold=score_threshold)
+    return summarise(judged, score_threshold)
 
 
 def test_the_truth_as_detection_is_perfect(references: PoseReferences) -> None:
@@ -236,8 +246,8 @@ def test_without_pictures_or_faces_there_are_no_figures(references: PoseReferenc
 def test_results_are_plain_rows_and_json(references: PoseReferences) -> None:
     found = detections_of(POSES[:1], [0.9], references)
     result = evaluate_faces([(annotation_of(POSES, references), found)], references)
-    json.dumps(result.to_dict(), allow_nan=False)
     rows = [face.to_row() for face in result.faces]
+    json.dumps(rows, allow_nan=False)
     assert all(list(row) == FaceResult.columns() for row in rows)
     assert rows[0]["found_at_50"] == 1
     assert rows[0]["predicted_pose_tz"] == pytest.approx(12)

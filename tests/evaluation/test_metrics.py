@@ -142,8 +142,9 @@ def test_cumulative_errors_count_those_that_have_none() -> None:
     np.testing.assert_array_equal(shares, [0, 0.25, 0.5, 0.75])
     # (0.06 + 0.02) / 0.08 of four.
     assert area_under_cumulative(errors, 4, 0.08) == pytest.approx(0.25)
-    # By the steps themselves: 0.25 from 0.02 to 0.06 and 0.5 from there to 0.08.
-    assert pytest.approx(0.25) == (0.04 * 0.25 + 0.02 * 0.5) / 0.08
+    # By the steps themselves.
+    widths = np.diff(np.append(x, np.inf).clip(max=0.08))
+    assert (widths * shares).sum() / 0.08 == pytest.approx(0.25)
     assert failure_rate(errors, 4, 0.08) == 0.5
     assert failure_rate(errors, 4, 0.1) == 0.25
     assert area_under_cumulative(np.zeros(2), 2, 0.08) == 1

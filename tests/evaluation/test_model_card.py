@@ -64,12 +64,14 @@ def test_figures_of_the_file_and_of_its_source() -> None:
     evaluations = [
         CardEvaluation.of_summary("Helen", SUMMARY, FILE, "s.json"),
         CardEvaluation.of_summary("Helen", of_source, FILE, "t.json"),
+        CardEvaluation.of_summary("a|b", SUMMARY, FILE, "u.json"),
     ]
     lines = figures_text(FILE, evaluations, None).splitlines()
     row = "| 870 | 871 | 0.977 | 0.900 | 0.51 | 8.12 | 7.00 | 0.1046 |"
     assert f"| Helen | this file | box {row}" in lines
     assert f"| Helen | before compression | box {row}" in lines
-    assert lines.count("| 15 to 30 deg | 7 | 0.500 | 12.35 | 10.00 | \N{EN DASH} |") == 1
+    assert f"| a\\|b | this file | box {row}" in lines
+    assert lines.count("| 15 to 30 deg | 7 | 0.500 | 12.35 | 10.00 | \N{EN DASH} |") == 2
     assert lines.count("### Helen, by yaw (truth's camera: box)") == 1
     assert lines.count("### Helen, by face size (truth's camera: box)") == 1
     assert f"- SHA-256 `{'a' * 64}`" in lines
@@ -78,10 +80,9 @@ def test_figures_of_the_file_and_of_its_source() -> None:
 
 def test_columns_of_a_table_are_as_many_as_its_heads() -> None:
     evaluation = CardEvaluation.of_summary("Helen", SUMMARY, FILE, "s.json")
-    text = figures_text(FILE, [evaluation], None)
-    for block in text.split("\n\n"):
-        rows = [line for line in block.splitlines() if line.startswith("|")]
-        assert len({row.count("|") for row in rows}) <= 1
+    blocks = figures_text(FILE, [evaluation], None).split("\n\n")
+    tables = [block.splitlines() for block in blocks if block.startswith("|")]
+    assert [{row.count("|") for row in rows} for rows in tables] == [{12}, {7}, {7}]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from img2pose.detections import FaceDetections
-from img2pose.evaluation.model_differences import differences_of
+from img2pose.evaluation.model_differences import ModelDifferences, differences_of
 from img2pose.geometry import image_intrinsics
 
 SIZE_HW = (100, 100)
@@ -52,6 +52,7 @@ def test_a_model_agrees_with_itself() -> None:
     first = faces(BOXES, POSES, [0.9, 0.8])
     found = differences_of([(first, first), (first, replace(first))])
     assert found.same_faces and found.faces_both == 4
+    assert ModelDifferences.from_dict(found.to_dict()) == found
     assert found.box_px_max == found.score_max == 0
 
 

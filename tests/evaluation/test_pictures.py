@@ -47,6 +47,8 @@ def test_lists_and_stores_give_the_same_pictures(
     listed = ListedPictures("list.txt", ".")
     stored = StoredPictures(PoseStore("list.lmdb"))
     assert len(listed) == len(stored) == 1
+    assert (listed.names, stored.names) == (("a.png",), ("0",))
+    assert stored.names is stored.names
     assert listed[0][0].image_path == "a.png"
     assert stored[0][0].image_path == "list.lmdb: record 0"
     for found, picture in (listed[0], stored[0]):

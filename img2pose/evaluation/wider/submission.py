@@ -30,7 +30,7 @@ MAX_ARCHIVE_BYTES = 1 << 30
 
 _SUFFIX = ".txt"
 _GZIP_MAGIC = b"\x1f\x8b"
-# What damaged archives are answered with; headers of headers are read by recursion.
+# What damaged archives are answered with; headers of headers without end are read by recursion.
 _TAR_ERRORS = (tarfile.TarError, EOFError, zlib.error, ValueError, OSError, RecursionError)
 _NUMBERS_A_BOX = 5
 _NOT_IN_NUMBERS = re.compile(r"[^0-9eE+\-.\s]")
@@ -160,15 +160,7 @@ def _files_of_tar(
                     yield from _member(archive, member, path, events)
         except InputError:
             raise
-        # Headers of headers without end are read by recursion.
-        except (
-            tarfile.TarError,
-            EOFError,
-            zlib.error,
-            ValueError,
-            OSError,
-            RecursionError,
-        ) as error:
+        except _TAR_ERRORS as error:
             raise InputError(
                 f"{path}: is no .tar or .tar.gz, or is damaged ({error}); pack it again or give"
                 " the folder"
