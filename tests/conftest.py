@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from filelock import FileLock
+from hypothesis import HealthCheck, settings
 
 from img2pose.models import shipped
 from img2pose.models.img2pose import Img2Pose, build_model
@@ -18,6 +19,10 @@ from img2pose.types import PoseStats
 from tests.faces import make_face_dataset, write_face_photographs
 from tests.inference.exporting import write_small_export
 from tests.settings import PUBLISHED_STATS, SMALL_MODEL
+
+# Time is the machine's to give: pytest-timeout ends what hangs.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session", autouse=True)
