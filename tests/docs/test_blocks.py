@@ -111,7 +111,7 @@ def test_reasons_are_given_in_words() -> None:
     "line",
     [
         "python scripts/predict.py photo.jpg --no_such_flag",
-        "img2pose predict photo.jpg",
+        "img2pose compress --output_path small.pth",
         "img2pose predikt photo.jpg --output_path out --checkpoint best.pth",
         "python scripts/no_such.py",
         "python train.py --set model.no_such=1",
