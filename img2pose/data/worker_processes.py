@@ -83,6 +83,16 @@ def interrupts_wait() -> Iterator[None]:
         signal.raise_signal(signal.SIGINT)
 
 
+def end_stragglers(executor: ProcessPoolExecutor) -> None:
+    """Ends the processes of a broken executor, so that its `shutdown` cannot wait for ever.
+
+    CPython 3.11 ends those it knows when one of them dies, and then waits for all: also for one
+    that was just being started, and now waits for work.
+    """
+    for process in list((executor._processes or {}).values()):
+        process.terminate()
+
+
 def start_processes(work: Callable[[Item], Result], num_workers: int) -> ProcessPoolExecutor:
     """Processes that each hold a copy of `work` and run it by `work_on`.
 
@@ -142,6 +152,7 @@ def map_in_processes(
             submit(1)
             yield from results
     except BrokenProcessPool as error:
+        end_stragglers(executor)
         raise OutputError(
             "a worker process was killed, for want of memory perhaps; give fewer --num_workers"
         ) from error

@@ -10,7 +10,12 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
 from img2pose.data.checks.sources import PictureReport, Source
-from img2pose.data.worker_processes import interrupts_wait, start_processes, work_on
+from img2pose.data.worker_processes import (
+    end_stragglers,
+    interrupts_wait,
+    start_processes,
+    work_on,
+)
 
 _CHUNK = 8
 
@@ -101,6 +106,7 @@ def check_all(source: Source, num_workers: int) -> Generator[PictureReport, None
                 # All that waited is lost with it, so it is checked here, before new processes.
                 lost = [chunk, *(other for other, _ in waiting)]
                 waiting.clear()
+                end_stragglers(executor)
                 executor.shutdown(wait=True)
                 for chunk in lost:
                     yield from _check_warily(source, chunk)
