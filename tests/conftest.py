@@ -17,7 +17,7 @@ from img2pose.models.weights import pack_compact_model
 from img2pose.references import PoseReferences
 from img2pose.types import PoseStats
 from tests.faces import make_face_dataset, write_face_photographs
-from tests.inference.exporting import write_small_export
+from tests.inference.exporting import EXPORTED, write_small_export
 from tests.settings import PUBLISHED_STATS, SMALL_MODEL
 
 # Time is the machine's to give: pytest-timeout ends what hangs.
@@ -112,7 +112,6 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if "PYTEST_XDIST_WORKER" in os.environ:
         root = root.parent
     with FileLock(root / "exported.lock"):
-        done = root / "exported"
-        if not done.is_dir():
-            write_small_export(tmp_path_factory.mktemp("exported")).rename(done)
-    return done
+        folder = root / "exported"
+        folder.mkdir(exist_ok=True)
+        return folder if (folder / EXPORTED).exists() else write_small_export(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import cv2
@@ -164,7 +165,9 @@ def end_workers(loader: DataLoader[Sample]) -> None:
     """
     iterator = loader._iterator
     if iterator is not None and hasattr(iterator, "_shutdown_workers"):
-        iterator._shutdown_workers()
+        # torch raises for a worker that dies, also for one that does so as it is told to end.
+        with suppress(RuntimeError):
+            iterator._shutdown_workers()
         loader._iterator = None
 
 
